@@ -1,0 +1,540 @@
+"""Image layer → pixels; Prediction and Dots ⇄ layers. Alone knows axis order and scale.
+
+Nothing but our own layers is ever written to. They are recognised by their
+metadata, so that they outlive the widget that made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Layer, Points
+from napari.utils.transforms import Affine
+from numpy.typing import NDArray
+
+from celltally._napari.checks import shape_problem, view_problem
+from celltally._napari.colours import DENSITY, STATE_SYMBOLS, class_colours
+from celltally.errors import UserError
+from celltally.types import Dots, Grid, Prediction
+
+__all__ = [
+    "MOST_DOTS",
+    "Plane",
+    "channel_choices",
+    "cover_of",
+    "density_layer",
+    "dots_layer",
+    "dots_of",
+    "dots_points",
+    "is_edited",
+    "key_of",
+    "own_layer",
+    "own_role",
+    "pixel_size_um",
+    "plane_in_view",
+    "ring_layer",
+    "show_density",
+    "show_dots",
+    "show_ring",
+    "spatial",
+]
+
+#: More points than this make the window slow.
+MOST_DOTS = 5_000
+_TAG = "celltally"
+_RGB = ("colour", "red", "green", "blue")
+#: An unlabelled leading axis that is as short as this may hold channels.
+_MOST_CHANNELS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One plane of an image layer; ``read`` may be called on any thread.
+
+    Attributes
+    ----------
+    data
+        Full-resolution data of the layer, maybe lazy.
+    position
+        Index along every axis but the last two (colour samples aside).
+    names
+        Names of those axes.
+    rgb
+        Whether the last axis of ``data`` holds colour samples.
+    channel
+        Which one was chosen: of RGB ``red``, ``green`` or ``blue``; None for all.
+    shape
+        ``(height, width)``.
+    """
+
+    data: Any
+    position: tuple[int, ...]
+    names: tuple[str, ...]
+    rgb: bool
+    channel: str | None
+    shape: tuple[int, int]
+
+    def read(self) -> NDArray[Any]:
+        """Pixels ``(H, W)`` or ``(H, W, 3)`` in the layer's dtype; loads this plane only."""
+        pixels = np.asarray(self.data[self.position])
+        if not self.rgb:
+            return pixels
+        if self.channel is not None:
+            return pixels[..., _RGB.index(self.channel) - 1]
+        return pixels[..., :3]
+
+    @property
+    def text(self) -> str:
+        """``t 3, z 0``; empty for a plain image."""
+        pairs = zip(self.names, self.position, strict=True)
+        return ", ".join(f"{name} {index}" for name, index in pairs)
+
+    def index(self, *names: str) -> int:
+        """Index along the axis of one of these names; 0 where there is none."""
+        for name, index in zip(self.names, self.position, strict=True):
+            if name.lower() in names:
+                return index
+        return 0
+
+
+def key_of(layer: Layer) -> str:
+    """What tells a layer from all others, however it is wrapped."""
+    return str(getattr(layer, "unique_id", None) or id(getattr(layer, "__wrapped__", layer)))
+
+
+def own_role(layer: Layer) -> str | None:
+    """``density``, ``dots`` or ``ring`` for a layer of ours, None for any other."""
+    tag = layer.metadata.get(_TAG) if isinstance(layer.metadata, Mapping) else None
+    return tag["role"] if tag else None
+
+
+def own_layer(layers: Any, image: str, role: str) -> Layer | None:
+    """Our newest layer with a role for the image of a key, if it is there."""
+    for layer in reversed(list(layers)):
+        tag = layer.metadata.get(_TAG)
+        if tag and tag["role"] == role and tag["image"] == image:
+            return layer
+    return None
+
+
+def density_layer(layers: Any, image: str) -> Image | None:
+    """Our density layer of an image; its prediction is in its metadata."""
+    return own_layer(layers, image, "density")
+
+
+def dots_layer(layers: Any, image: str) -> Points | None:
+    """Our newest dots layer of an image."""
+    return own_layer(layers, image, "dots")
+
+
+def ring_layer(layers: Any, image: str) -> Points | None:
+    """Our layer that shows the cell diameter."""
+    return own_layer(layers, image, "ring")
+
+
+# ---- image layer → plane ----
+
+
+def _full(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def plane_in_view(layer: Image, dims: Any, channel: str | int | None = None) -> Plane:
+    """Return the plane of an image layer that the viewer shows.
+
+    Parameters
+    ----------
+    layer
+        The image.
+    dims
+        The viewer's dims.
+    channel
+        One of ``channel_choices``' values; None for what is in view.
+
+    Raises
+    ------
+    UserError
+        When the layer is no image plane, or shows something else than one.
+    """
+    data = _full(layer)
+    problem = shape_problem(data.shape, rgb=layer.rgb) or view_problem(
+        dims.ndisplay, dims.displayed, dims.ndim
+    )
+    if problem:
+        raise UserError(problem)
+    sizes = data.shape[:-1] if layer.rgb else data.shape
+    at = np.asarray(layer.world_to_data(np.asarray(dims.point)[-layer.ndim :]))[:-2]
+    position = [round(float(p)) for p in at]
+    names = _axis_names(layer)
+    if isinstance(channel, int):
+        position[channel_axis(layer)] = channel
+        channel = None
+    for index, size, name in zip(position, sizes, names, strict=False):
+        if not 0 <= index < size:
+            raise UserError(
+                f"The image {layer.name!r} has no plane at {name} {index}; "
+                "move the slider to one that it has."
+            )
+    return Plane(data, tuple(position), names, layer.rgb, channel, tuple(sizes[-2:]))
+
+
+def _axis_names(layer: Image) -> tuple[str, ...]:
+    """Names of the axes before the last two; ``plane`` for one without a name."""
+    labels = getattr(layer, "axis_labels", ()) or ()
+    named = [str(label) for label in labels[: layer.ndim - 2]]
+    named += [""] * (layer.ndim - 2 - len(named))
+    plain = [n if n and not n.lstrip("-").isdigit() else "" for n in named]
+    unnamed = plain.count("")
+    return tuple(
+        n or ("plane" if unnamed == 1 else f"axis {i}") for i, n in enumerate(plain)
+    )
+
+
+def channel_axis(layer: Image) -> int | None:
+    """Axis that holds the channels of a layer that is not RGB, where one seems to."""
+    if layer.rgb or layer.ndim < 3:
+        return None
+    names = [name.lower() for name in _axis_names(layer)]
+    for axis, name in enumerate(names):
+        if name in ("c", "channel", "channels"):
+            return axis
+    sizes = _full(layer).shape
+    for axis, name in enumerate(names):
+        if (name == "plane" or name.startswith("axis")) and 2 <= sizes[axis] <= _MOST_CHANNELS:
+            return axis
+    return None
+
+
+def channel_choices(layer: Image) -> list[tuple[str, str | int | None]]:
+    """What can be chosen as channel: (text, value) pairs; empty where there is one only."""
+    if layer.rgb:
+        return [("all colours", None), *((name, name) for name in _RGB[1:])]
+    axis = channel_axis(layer)
+    if axis is None:
+        return []
+    return [
+        ("the one in view", None),
+        *((f"{_axis_names(layer)[axis]} {i}", i) for i in range(_full(layer).shape[axis])),
+    ]
+
+
+_MICROMETRES = {
+    "micrometer": 1.0,
+    "micron": 1.0,
+    "nanometer": 1e-3,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+}
+
+
+def pixel_size_um(layer: Image) -> float | None:
+    """Pixel size in micrometres (geometric mean of y and x), where the layer knows it.
+
+    A scale without units is taken for micrometres, as most readers mean it,
+    unless it is 1.
+    """
+    scale = np.abs(np.asarray(layer.scale, dtype=float)[-2:])
+    units = [str(u) for u in (getattr(layer, "units", None) or ())][-2:]
+    if len(units) == 2 and all(u in _MICROMETRES for u in units):
+        scale = scale * [_MICROMETRES[u] for u in units]
+    elif any(u != "pixel" for u in units) or np.allclose(scale, 1):
+        return None
+    size = float(np.sqrt(scale.prod()))
+    return size if size > 0 else None
+
+
+# ---- where our layers lie ----
+
+
+def spatial(layer: Image, grid: Grid | None = None) -> dict[str, Any]:
+    """Transform that puts a layer of ours where its image is.
+
+    Parameters
+    ----------
+    layer
+        The image.
+    grid
+        For a density: the middle of its cell (0, 0) is data position 0. None for
+        data in image pixels.
+
+    Returns
+    -------
+    mapping
+        ``scale``, ``translate``, ``rotate``, ``shear``, ``affine``, and ``units``
+        where napari has them.
+    """
+    scale = np.asarray(layer.scale, dtype=float)
+    translate = np.asarray(layer.translate, dtype=float)
+    carried: dict[str, Any] = {
+        "rotate": np.asarray(layer.rotate),
+        "shear": np.asarray(layer.shear),
+        "affine": np.asarray(layer.affine.affine_matrix),
+    }
+    if hasattr(layer, "units"):
+        carried["units"] = layer.units
+    if grid is None:
+        return {"scale": scale, "translate": translate, **carried}
+    step, offset = np.ones(layer.ndim), np.zeros(layer.ndim)
+    step[-2:] = grid.step
+    offset[-2:] = np.asarray(grid.origin) + np.asarray(grid.step) / 2
+    linear = Affine(scale=scale, rotate=carried["rotate"], shear=carried["shear"]).linear_matrix
+    return {"scale": scale * step, "translate": translate + linear @ offset, **carried}
+
+
+def _lifted(values: NDArray[Any], plane: Plane) -> NDArray[Any]:
+    """Coordinates ``(n, 2)`` → ``(n, ndim)`` in the plane they belong to."""
+    lead = np.broadcast_to(np.asarray(plane.position, dtype=float), (len(values), len(plane.position)))
+    return np.concatenate([lead, values], axis=1)
+
+
+def _above(viewer: Any, image: Image, layer: Layer, *, over: Layer | None = None) -> Any:
+    """Add a layer of ours just above its image (or above another of ours)."""
+    selected = set(viewer.layers.selection)
+    added = viewer.add_layer(layer)
+    keys = [key_of(other) for other in viewer.layers]
+    anchor = key_of(over if over is not None else image)
+    if anchor in keys:
+        viewer.layers.move(keys.index(key_of(added)), keys.index(anchor) + 1)
+    viewer.layers.selection = selected  # what the user works on stays active
+    return added
+
+
+# ---- density ----
+
+
+def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction) -> Image:
+    """Put a prediction's density over its image, in the layer that showed it before."""
+    density = prediction.density.sum(axis=0)
+    lead = (1,) * len(plane.position)
+    place = spatial(image, prediction.grid)
+    offset = np.zeros(image.ndim)
+    offset[: len(plane.position)] = plane.position
+    linear = Affine(
+        scale=np.asarray(image.scale, dtype=float), rotate=place["rotate"], shear=place["shear"]
+    ).linear_matrix
+    place["translate"] = place["translate"] + linear @ offset
+    values = density.reshape(lead + density.shape)
+    limits = (0.0, _top(density))
+    layer = density_layer(viewer.layers, key_of(image))
+    if layer is None:
+        layer = Image(
+            values,
+            name=f"{image.name} density",
+            colormap=DENSITY,
+            blending="translucent",
+            interpolation2d="linear",
+            contrast_limits=limits,
+            metadata={_TAG: {"role": "density", "image": key_of(image)}},
+            **place,
+        )
+        layer = _above(viewer, image, layer)
+    else:
+        layer.data = values
+        layer.contrast_limits_range = layer.contrast_limits = limits
+        _place(layer, place)
+    layer.metadata[_TAG].update(prediction=prediction, plane=plane)
+    return layer
+
+
+def _top(density: NDArray[np.float32]) -> float:
+    """Density that has the colormap's last colour: a clear cell's, or a faint floor."""
+    positive = density[density > 1e-4]
+    return max(float(np.percentile(positive, 99)) if positive.size else 0.0, 1e-3)
+
+
+def _place(layer: Layer, place: Mapping[str, Any]) -> None:
+    for name, value in place.items():
+        setattr(layer, name, value)
+
+
+# ---- dots ----
+
+
+def dots_points(dots: Dots, plane: Plane, image: Image, diameter_px: float) -> dict[str, Any]:
+    """Return what a Points layer needs to show dots: data, features, symbols, colours, size."""
+    colours = class_colours(dots.label.tolist())
+    return {
+        "data": _lifted(dots.yx, plane),
+        "features": pd.DataFrame(
+            {
+                "id": dots.id,
+                "class": dots.label,
+                "score": dots.score,
+                "state": dots.state,
+                "source": dots.source,
+            }
+        ),
+        "symbol": [STATE_SYMBOLS[s] for s in dots.state] or "disc",
+        "face_color": np.array([_rgba(colours[label]) for label in dots.label]).reshape(-1, 4),
+        "size": dot_size(diameter_px),
+        **spatial(image),
+    }
+
+
+def dot_size(diameter_px: float) -> float:
+    """Diameter of a drawn dot: a third of a cell, so that the cell stays visible."""
+    return max(0.34 * diameter_px, 1.0)
+
+
+def _rgba(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0]
+
+
+def show_dots(
+    viewer: Any,
+    image: Image,
+    plane: Plane,
+    dots: Dots,
+    diameter_px: float,
+    *,
+    complete: bool = True,
+) -> Points:
+    """Put dots over their image.
+
+    They replace what we put there before; a layer that a human has edited is
+    kept as it is, and a new one made.
+
+    Parameters
+    ----------
+    complete
+        Whether these are all dots; a part of them is not to be edited.
+    """
+    layer = dots_layer(viewer.layers, key_of(image))
+    points = dots_points(dots, plane, image, diameter_px)
+    if layer is None or is_edited(layer):
+        layer = Points(
+            points.pop("data"),
+            name=f"{image.name} dots",
+            ndim=image.ndim,
+            border_color="#10202b",
+            border_width=0.15,
+            metadata={_TAG: {"role": "dots", "image": key_of(image)}},
+            **points,
+        )
+        layer = _above(viewer, image, layer, over=density_layer(viewer.layers, key_of(image)))
+    else:
+        _place(layer, {k: points.pop(k) for k in spatial(image)})
+        layer.selected_data = set()
+        layer.data = points.pop("data")
+        layer.features = points.pop("features")
+        layer.size = points.pop("size")
+        layer.symbol = points.pop("symbol")
+        layer.face_color = points.pop("face_color")
+    layer.current_face_color = next(iter(class_colours(["cell"]).values()))
+    layer.current_size = dot_size(diameter_px)
+    layer.editable = complete
+    layer.metadata[_TAG].update(written=_content(layer))
+    return layer
+
+
+@dataclass(frozen=True, eq=False)
+class _Content:
+    """What a dots layer holds, copied, to compare with it later."""
+
+    data: NDArray[np.float64]
+    ids: list[str]
+    states: list[str]
+    classes: list[str]
+
+
+def _content(layer: Points) -> _Content:
+    def column(name: str) -> list[str]:
+        return list(layer.features[name]) if name in layer.features else []
+
+    data = np.array(layer.data, dtype=float, copy=True)
+    return _Content(data, column("id"), column("state"), column("class"))
+
+
+def is_edited(layer: Points) -> bool:
+    """Whether a human has changed a dots layer since we wrote it.
+
+    Compares contents, for napari reports neither a paste nor a change in place.
+    """
+    written: _Content | None = layer.metadata[_TAG].get("written")
+    if written is None:
+        return True
+    now = _content(layer)
+    return not (
+        np.array_equal(written.data, now.data)
+        and written.states == now.states
+        and written.classes == now.classes
+    )
+
+
+def dots_of(layer: Points) -> Dots:
+    """Dots that a Points layer of ours shows, with what a human changed.
+
+    A dot without an id was added by hand (or pasted) and gets a new one.
+    """
+    features, data = layer.features, np.asarray(layer.data, dtype=float)
+    n = len(data)
+
+    def column(name: str, default: Any) -> list[Any]:
+        values = list(features[name]) if name in features else [default] * n
+        return [default if pd.isna(v) else v for v in values]
+
+    written: _Content | None = layer.metadata[_TAG].get("written")
+    before = {} if written is None else dict(zip(written.ids, written.data, strict=True))
+    ids, states = column("id", ""), column("state", "added")
+    seen: set[str] = set()
+    fresh = Dots.new(data[:, -2:])
+    for row, dot in enumerate(ids):
+        if not dot or dot in seen:
+            ids[row], states[row] = str(fresh.id[row]), "added"
+        elif dot in before and not np.array_equal(before[dot], data[row]):
+            states[row] = "moved"
+        seen.add(ids[row])
+    return Dots.new(
+        data[:, -2:],
+        id=ids,
+        label=column("class", "cell"),
+        score=column("score", float("nan")),
+        state=states,
+        source=column("source", ""),
+    )
+
+
+def cover_of(layer: Image, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Corners (top left, bottom right) of what the canvas shows of a density, in image pixels."""
+    corners = np.asarray(layer.corner_pixels, dtype=float)[:, -2:]
+    low, high = grid.to_image(corners + [[0.0], [1.0]])
+    return low, high
+
+
+# ---- ring ----
+
+
+def show_ring(viewer: Any, image: Image, plane: Plane, diameter_px: float) -> Points:
+    """Draw the cell diameter as a ring, in the middle of the view at first."""
+    layer = ring_layer(viewer.layers, key_of(image))
+    if layer is None:
+        corners = np.asarray(image.corner_pixels, dtype=float)[:, -2:]
+        factor = np.asarray(plane.shape) / np.asarray(image.level_shapes[image.data_level])[-2:] \
+            if image.multiscale else 1.0
+        middle = np.clip(corners.mean(axis=0) * factor, 0, np.asarray(plane.shape) - 1)
+        layer = Points(
+            _lifted(middle[None], plane),
+            name=f"{image.name} cell diameter",
+            ndim=image.ndim,
+            size=diameter_px,
+            face_color="transparent",
+            border_color="#ffe14d",
+            border_width=0.06,
+            canvas_size_limits=(2, 100_000),
+            features={"label": ["cell diameter"]},
+            text={"string": "{label}", "color": "#ffe14d", "size": 9, "anchor": "lower_left"},
+            metadata={_TAG: {"role": "ring", "image": key_of(image)}},
+            **spatial(image),
+        )
+        layer = viewer.add_layer(layer)
+    elif len(layer.data):
+        data = np.array(layer.data)
+        data[:, : len(plane.position)] = plane.position
+        layer.data = data
+        layer.size = diameter_px
+    return layer

@@ -1,0 +1,120 @@
+"""*Model*: which one, what it is for, and what to know before counting."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox
+
+from celltally._napari import checks
+from celltally._napari.controls import Section, hint, wrapped
+from celltally._napari.counting import list_models_job
+from celltally._napari.jobs import Jobs, sentence
+from celltally.record import ModelRecord
+
+__all__ = ["ModelSection"]
+
+
+class ModelSection(Section):
+    """Chooses a model and shows its card."""
+
+    changed = Signal()
+
+    def __init__(self, jobs: Jobs) -> None:
+        super().__init__("Model")
+        self._jobs = jobs
+        self._records: list[ModelRecord] = []
+        self.loading = False
+        self.model_box = QComboBox()
+        self.model_box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.model_box.setMinimumContentsLength(12)
+        self.model_box.currentIndexChanged.connect(self._chosen)
+        self.card = wrapped(name="model_card")
+        self.warning = wrapped(name="model_warning")
+        self.warning.setStyleSheet("color: #e5a50a;")
+        self.form.addRow("Name", self.model_box)
+        self.column.addWidget(self.card)
+        self.column.addWidget(self.warning)
+        self.reload()
+
+    @property
+    def record(self) -> ModelRecord | None:
+        """The chosen model's record, None where there is no model."""
+        row = self.model_box.currentIndex()
+        return self._records[row] if 0 <= row < len(self._records) else None
+
+    def problem(self) -> str | None:
+        """What keeps this from being counted with, as a sentence."""
+        if self.record is not None:
+            return None
+        if self.loading:
+            return "Please wait: the models are being looked for."
+        return "There is no model: train one with “celltally train”, or install celltally again."
+
+    def warn(self, diameter_px: float | None) -> None:
+        """Show what to know before counting cells of this diameter."""
+        record = self.record
+        hint(
+            self.warning,
+            "\n".join(checks.model_warnings(record, diameter_px)) if record is not None else "",
+        )
+
+    def reload(self) -> None:
+        """List the models at hand, beside the window."""
+        self.loading = True
+        self.model_box.setEnabled(False)
+        with QSignalBlocker(self.model_box):
+            self.model_box.clear()
+            self.model_box.addItem("looking for models…")
+        self._jobs.start(list_models_job, on_done=self._found, on_failed=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self._found([])
+        hint(self.card, sentence(error))
+
+    def _found(self, records: list[ModelRecord]) -> None:
+        self.loading = False
+        self._records = records
+        with QSignalBlocker(self.model_box):
+            self.model_box.clear()
+            self.model_box.addItems([record.name for record in records] or ["no model found"])
+        self.model_box.setEnabled(bool(records))
+        self._chosen()
+
+    def _chosen(self, index: int = 0) -> None:
+        record = self.record
+        hint(self.card, "" if record is None else card_text(record))
+        self.model_box.setToolTip("" if record is None else card_details(record))
+        self.card.setToolTip("" if record is None else card_details(record))
+        self.changed.emit()
+
+
+def card_text(record: ModelRecord) -> str:
+    """What a model is for, in a few lines."""
+    sample = record.sample.strip().rstrip(".")
+    lines = [f"For {sample[:1].lower() + sample[1:]}." if sample else ""]
+    images = sum(s.images for s in record.training_data)
+    if record.training_data:
+        sets = len(record.training_data)
+        lines.append(
+            f"Learned from {images} images of {sets} {'set' if sets == 1 else 'sets'}; "
+            f"cells are scaled to {record.diameter_px:g} px; "
+            f"{'calibrated' if record.is_calibrated else 'not calibrated'}."
+        )
+    if any(
+        word in s.licence.lower() for s in record.training_data for word in ("research", "non-com")
+    ):
+        lines.append("Research use: some of its training data ask for that.")
+    return "\n".join(line for line in lines if line)
+
+
+def card_details(record: ModelRecord) -> str:
+    """Everything a card says, for a tool tip."""
+    sets = "\n".join(f"  {s.name}: {s.images} images, {s.licence}" for s in record.training_data)
+    return (
+        f"{record.name} ({record.network}, {record.parameters:,} weights)\n"
+        f"Training data and licences:\n{sets or '  not stated'}\n"
+        f"Nominal cell diameter: {record.diameter_px:g} px\n"
+        f"Identity: {record.sha256[:12]}"
+    )

@@ -1,0 +1,40 @@
+"""Load torch's libraries without holding the window up.
+
+``import torch`` opens shared libraries of several hundred megabytes with
+Python's global lock held, and the window stands still meanwhile, whatever
+thread does it (0.3 s on a fast machine, many seconds from a cold disk). A
+foreign call through ctypes gives the lock back: libraries opened that way first
+are merely looked up by the import that follows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["preload_torch"]
+
+#: In the order in which they need each other.
+LIBRARIES = ("torch_global_deps", "c10", "torch_cpu", "torch_cuda", "torch", "torch_python")
+
+
+def preload_torch() -> None:
+    """Open torch's libraries with the lock given back; harmless where that fails.
+
+    Call it on a worker's thread, before the first ``import torch``.
+    """
+    if "torch" in sys.modules or os.name == "nt":
+        return  # Windows finds torch's libraries only after torch has set its search path
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    suffix = ".dylib" if sys.platform == "darwin" else ".so"
+    for library in LIBRARIES:
+        path = Path(spec.origin).parent / "lib" / f"lib{library}{suffix}"
+        if path.is_file():
+            dlopen(os.fsencode(path), os.RTLD_NOW)

@@ -1,0 +1,226 @@
+"""*Result*: the count, how sure it is, the dots beside it, and the way out of napari."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QPushButton,
+    QSlider,
+)
+
+from celltally._napari import texts
+from celltally._napari.controls import Section, hint, spread, wrapped
+from celltally._napari.counting import Counted
+from celltally.types import Interval
+
+__all__ = ["ResultSection"]
+
+LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
+STEPS = 200
+
+
+class ResultSection(Section):
+    """Shows one result; says by signals what the user wants done with it."""
+
+    threshold_changed = Signal(float)
+    level_changed = Signal()
+    save_counts = Signal(str)
+    save_dots = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__("Result")
+        self._counted: Counted | None = None
+        self._interval: Interval | None = None
+        self._n_dots = 0
+        self.empty = wrapped("Nothing is counted yet.")
+        self.count_label = QLabel()
+        self.count_label.setObjectName("count")
+        self.count_label.setStyleSheet("font-size: 22px; font-weight: bold;")
+        self.count_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.interval_label = QLabel()
+        self.interval_label.setObjectName("interval")
+        self.interval_label.setStyleSheet("font-size: 14px;")
+        self.interval_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.level_box = QComboBox()
+        for level in LEVELS:
+            self.level_box.addItem(texts.percent(level), level)
+        self.level_box.setCurrentIndex(LEVELS.index(0.95))
+        self.level_box.setToolTip("How often the true count is to lie inside the interval.")
+        self.level_box.currentIndexChanged.connect(lambda _: self.level_changed.emit())
+        self.kind_label = wrapped(name="interval_kind")
+        self.kind_label.setStyleSheet("color: #e5a50a;")
+        self.dots_label = wrapped(name="dots")
+        self.dots_label.setVisible(True)
+        self.origin_label = wrapped(name="origin")
+        self.note_label = wrapped(name="result_note")
+        self._build_slider()
+        self._build_buttons()
+        self.body = spread()
+        for part in (
+            spread(self.count_label),
+            spread(self.interval_label, self.level_box),
+            self.kind_label,
+            self.dots_label,
+            self.slider_row,
+            self.origin_label,
+            self.note_label,
+            self.buttons,
+        ):
+            self.column.addWidget(part)
+        self.column.insertWidget(1, self.empty)
+        self._parts = (
+            self.count_label,
+            self.interval_label,
+            self.level_box,
+            self.dots_label,
+            self.slider_row,
+            self.buttons,
+        )
+        self.clear()
+
+    def _build_slider(self) -> None:
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, STEPS)
+        self.slider.setToolTip(
+            "How sure the model must be of a single dot. Moving it changes the dots, "
+            "never the count."
+        )
+        self.slider.valueChanged.connect(self._slid)
+        self.reset_button = QPushButton("Reset")
+        self.reset_button.setToolTip("Back to as many dots as were counted.")
+        self.reset_button.clicked.connect(self.reset_threshold)
+        self.slider_row = spread(QLabel("more"), self.slider, QLabel("fewer"), self.reset_button)
+
+    def _build_buttons(self) -> None:
+        self.copy_button = QPushButton("Copy")
+        self.copy_button.setToolTip("Copy count, low, high and dots as plain digits, for a table.")
+        self.copy_button.clicked.connect(self.copy)
+        self.counts_button = QPushButton("Save count…")
+        self.counts_button.setToolTip("Save this result as a row of a CSV file.")
+        self.counts_button.clicked.connect(lambda: self._ask("counts", self.save_counts))
+        self.dots_button = QPushButton("Save dots…")
+        self.dots_button.setToolTip("Save the positions of the dots as a CSV file.")
+        self.dots_button.clicked.connect(lambda: self._ask("dots", self.save_dots))
+        self.buttons = spread(self.copy_button, self.counts_button, self.dots_button)
+
+    # ---- what is shown ----
+
+    @property
+    def level(self) -> float:
+        """The chosen confidence level."""
+        return float(self.level_box.currentData())
+
+    @property
+    def threshold(self) -> float:
+        """Least score of a dot that is shown."""
+        return self._threshold
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval that is shown."""
+        return self._interval
+
+    @property
+    def n_dots(self) -> int:
+        """The number of dots that is shown."""
+        return self._n_dots
+
+    def clear(self) -> None:
+        """Show that nothing is counted."""
+        self._counted = self._interval = None
+        self._threshold = 0.0
+        self.empty.setVisible(True)
+        for part in self._parts:
+            part.setVisible(False)
+        for label in (self.kind_label, self.origin_label, self.note_label):
+            hint(label, "")
+
+    def show_counted(self, counted: Counted, threshold: float | None = None) -> None:
+        """Show a result; the slider starts at its default."""
+        self._counted = counted
+        self._threshold = counted.threshold if threshold is None else threshold
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(self._position(self._threshold))
+        prediction = counted.prediction
+        self.empty.setVisible(False)
+        for part in self._parts:
+            part.setVisible(True)
+        self.count_label.setText(texts.cells(prediction.count))
+        where = f" · plane {counted.plane.text}" if counted.plane.text else ""
+        channel = f" · {counted.plane.channel}" if counted.plane.channel else ""
+        hint(
+            self.origin_label,
+            f"{texts.short(prediction.image, 34)}{where}{channel}\n"
+            f"Model {prediction.model} · cells of {prediction.diameter_px:.3g} px",
+        )
+        hint(self.note_label, "\n".join(prediction.notes))
+
+    def show_interval(self, interval: Interval) -> None:
+        """Show how sure the count is."""
+        self._interval = interval
+        self.interval_label.setText(f"between {texts.interval_range(interval)}  with")
+        hint(self.kind_label, texts.interval_words(interval))
+
+    def show_dots(self, n_dots: int, note: str = "") -> None:
+        """Show how many dots there are, and how that compares with the count."""
+        if self._counted is None:
+            return
+        self._n_dots = n_dots
+        count = self._counted.prediction.count
+        text = f"{texts.number(n_dots)} dots, {texts.difference(n_dots, count)}"
+        self.dots_label.setText(f"{text}. {note}" if note else f"{text}.")
+
+    # ---- threshold ----
+
+    def _top(self) -> float:
+        scores = self._counted.candidates.score if self._counted is not None else ()
+        return float(np.max(scores)) * 1.001 if len(scores) else 1.0
+
+    def _position(self, threshold: float) -> int:
+        return round(STEPS * min(max(threshold / self._top(), 0.0), 1.0))
+
+    def _slid(self, position: int) -> None:
+        self._threshold = self._top() * position / STEPS
+        self.threshold_changed.emit(self._threshold)
+
+    def reset_threshold(self, *_: object) -> None:
+        """Back to the default: as many dots as were counted."""
+        if self._counted is None:
+            return
+        self._threshold = self._counted.threshold
+        with QSignalBlocker(self.slider):
+            self.slider.setValue(self._position(self._threshold))
+        self.threshold_changed.emit(self._threshold)
+
+    # ---- out of napari ----
+
+    def copied(self) -> str:
+        """What *Copy* puts on the clipboard: plain digits between tabs."""
+        if self._counted is None or self._interval is None:
+            return ""
+        values = (self._counted.prediction.count, self._interval.low, self._interval.high)
+        digits = [f"{v:.0f}" if np.isfinite(v) else "" for v in values]
+        return "\t".join([*digits, str(self._n_dots)])
+
+    def copy(self, *_: object) -> None:
+        """Put the result on the clipboard."""
+        clipboard: Any = QApplication.clipboard()
+        clipboard.setText(self.copied())
+
+    def _ask(self, kind: str, signal: Any) -> None:
+        if self._counted is None:
+            return
+        stem = Path(self._counted.prediction.image).stem or "image"
+        path, _ = QFileDialog.getSaveFileName(
+            self, f"Save {kind}", f"{stem} {kind}.csv", "CSV files (*.csv)"
+        )
+        if path:
+            signal.emit(path)

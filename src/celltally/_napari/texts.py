@@ -1,0 +1,70 @@
+"""Numbers and sentences as the user reads them. Free of Qt."""
+
+from __future__ import annotations
+
+import math
+
+from celltally.types import Interval
+
+__all__ = [
+    "cells",
+    "difference",
+    "interval_range",
+    "interval_words",
+    "number",
+    "percent",
+    "short",
+]
+
+#: Narrow no-break space, the thousands separator that no locale misreads.
+SPACE = "\u202f"
+
+
+def number(value: float) -> str:
+    """A count without decimals: ``1 234``; a dash where there is none."""
+    return "–" if not math.isfinite(value) else f"{round(value):,}".replace(",", SPACE)
+
+
+def cells(value: float) -> str:
+    """``1 234 cells``."""
+    return f"{number(value)} {'cell' if round(value) == 1 else 'cells'}"
+
+
+def percent(level: float) -> str:
+    """``95 %``; further digits only where they matter."""
+    return f"{level * 100:g}{SPACE}%"
+
+
+def interval_range(interval: Interval) -> str:
+    """``1 190 – 1 280``, or a dash where the model gives no interval."""
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return "–"
+    return f"{number(interval.low)} – {number(interval.high)}"
+
+
+def interval_words(interval: Interval) -> str:
+    """What an interval that is not calibrated means; empty for a calibrated one."""
+    if interval.kind == "calibrated":
+        return ""
+    if interval.kind == "exact":
+        return "Exact: every cell was reviewed."
+    head = (
+        "Provisional interval" if interval.kind == "provisional" else "Interval not calibrated"
+    )
+    return f"{head}: {interval.reason}." if interval.reason else f"{head}."
+
+
+def difference(n_dots: int, count: float) -> str:
+    """How the dots compare with the count, in words."""
+    gap = n_dots - round(count)
+    if gap == 0:
+        return "as many as counted"
+    return f"{number(abs(gap))} {'more' if gap > 0 else 'fewer'} than counted"
+
+
+def short(name: str, length: int = 40) -> str:
+    """A name with its middle left out where it is too long to show."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) * 2 // 3
+    return f"{name[:head]}…{name[-(length - 1 - head):]}"

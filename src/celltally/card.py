@@ -1,0 +1,81 @@
+"""The model card: ``README.md`` of a model folder, written from its record alone."""
+
+from __future__ import annotations
+
+from celltally.record import ModelRecord
+from celltally.types import Calibration
+
+__all__ = ["render_card"]
+
+METRICS = ("n", "mae", "mre", "bias", "f1", "coverage")
+
+
+def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
+    """Markdown text of a model's card.
+
+    Parameters
+    ----------
+    record
+        What the model says of itself.
+    calibration
+        Its calibration, or None.
+    """
+    lines = [
+        f"# {record.name}",
+        "",
+        record.sample or "A cell-counting model for Celltally.",
+        "",
+        f"- Network: `{record.network}`, {record.parameters / 1e6:.2f} M parameters",
+        f"- Nominal cell diameter: {record.diameter_px:g} px (images are rescaled to it)",
+        f"- Identity (sha256): `{record.sha256}`",
+    ]
+    if record.parent:
+        lines.append(f"- Made from: `{record.parent}`")
+    lines += [f"- {key}: {value}" for key, value in record.training.items()]
+    lines += ["", "## Training data", ""]
+    if record.training_data:
+        lines += ["| data set | images | licence of the images |", "|---|---|---|"]
+        lines += [f"| {s.name} | {s.images} | {s.licence} |" for s in record.training_data]
+        lines += [
+            "",
+            "The weights were learned from these images; where a licence allows research use "
+            "only, so should yours be.",
+        ]
+    else:
+        lines.append("None: the weights are random.")
+    lines += ["", "## Figures on validation images", ""]
+    if record.metrics:
+        names = [m for m in METRICS if any(m in row for row in record.metrics.values())]
+        lines += [f"| data set | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        lines += [
+            f"| {dataset} | {' | '.join(_number(row.get(name)) for name in names)} |"
+            for dataset, row in record.metrics.items()
+        ]
+        lines += [
+            "",
+            "The step of the training with the smallest count error on these images was kept, "
+            "so expect somewhat larger errors on new ones.",
+        ]
+    else:
+        lines.append("None were measured.")
+    lines += ["", "## Interval", "", _interval(calibration), "", "## Limits", ""]
+    lines += [
+        "Counts are trustworthy for images like those above: check the cell diameter, and "
+        "correct a few images by hand before you rely on a new kind of sample.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _interval(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return "Not calibrated: counts come without an interval."
+    sets = ", ".join(calibration.sets) or "one data set"
+    return (
+        f"{calibration.kind.capitalize()} on {calibration.date} with {calibration.n} images "
+        f"({calibration.groups} independent groups; {sets}) that chose nothing else."
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,179 @@
+"""Calibration: how many s the errors of images that chose nothing else were away.
+
+The guarantee is that of split-conformal prediction: for a new image that is
+exchangeable with the calibration images, the interval holds the true count with
+at least the nominal probability. Images of one group (a well, a slide) are not
+independent: every group has the same mass, ``1 / (groups + 1)``, shared by its
+images, and the last such mass lies at infinity. With one image a group this is
+the plain rule, the ⌈(n + 1)·level⌉-th smallest score.
+
+α, β and γ are fitted on the same images, which would make their scores too
+small; so every group is scored with an s that was fitted on other groups
+(cross-conformal). The guarantee is then approximate by the little by which the
+fits differ.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celltally.errors import UserError
+from celltally.intervals.aleatoric import Scale, fit_scale
+from celltally.types import Calibration
+
+__all__ = ["MIN_GROUPS", "calibrate", "score_quantile"]
+
+# Independent groups from which on the default level, 0.95, has a quantile.
+MIN_GROUPS = 19
+_FEW_GROUPS = 5
+_FOLDS = 20
+# Most scores kept per group; a larger group is thinned, to the larger scores' side.
+_SCORES_PER_GROUP = 20
+
+
+def calibrate(
+    counts: ArrayLike,
+    truths: ArrayLike,
+    variances: ArrayLike,
+    groups: Sequence[str],
+    *,
+    sets: Sequence[str] = (),
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    date: str | None = None,
+) -> Calibration:
+    """Learn how far counts are off, from images that neither trained nor chose the model.
+
+    Parameters
+    ----------
+    counts
+        ``(n,)`` predicted counts (sums of the densities).
+    truths
+        ``(n,)`` true counts.
+    variances
+        ``(n,)`` sums of the variance maps; zeros for a model without one.
+    groups
+        ``(n,)`` what is independent: the well or slide of each image, or the
+        image's own name where images are independent.
+    sets
+        Names of the data sets.
+    ranges
+        For each image statistic the (low, high) that counts as seen.
+    date
+        ISO date; None: today.
+
+    Returns
+    -------
+    Calibration
+        ``scores`` has equally many entries for every group, so that its order
+        statistics weigh groups alike. ``provisional`` with fewer than 19 groups.
+
+    Raises
+    ------
+    UserError
+        Without images, or when a count, truth or variance is not a finite number.
+    ValueError
+        When the columns differ in length.
+    """
+    count = np.asarray(counts, dtype=np.float64).ravel()
+    truth = np.asarray(truths, dtype=np.float64).ravel()
+    variance = np.asarray(variances, dtype=np.float64).ravel()
+    if not len(count) == len(truth) == len(variance) == len(groups):
+        raise ValueError(
+            f"{len(count)} counts, {len(truth)} truths, {len(variance)} variances and "
+            f"{len(groups)} groups do not belong together"
+        )
+    if len(count) == 0:
+        raise UserError("0 images cannot calibrate a model: give some with known counts")
+    for name, column in (("count", count), ("true count", truth), ("variance", variance)):
+        if not np.all(np.isfinite(column)):
+            bad = column[~np.isfinite(column)][0]
+            raise UserError(f"a {name} of {bad} cannot calibrate a model: leave that image out")
+
+    names, group = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    error = truth - count
+    scores = _cross_scores(error, variance, count, group)
+    scale = fit_scale(error, variance, count)
+    return Calibration(
+        alpha=scale.alpha,
+        beta=scale.beta,
+        gamma=scale.gamma,
+        scores=tuple(_level_curve(scores, group).tolist()),
+        n=len(count),
+        groups=len(names),
+        date=datetime.date.today().isoformat() if date is None else date,
+        sets=tuple(sets),
+        ranges=dict(ranges or {}),
+        kind="calibrated" if len(names) >= MIN_GROUPS else "provisional",
+    )
+
+
+def score_quantile(calibration: Calibration, level: float) -> tuple[float, bool]:
+    """Return how many s an interval of ``level`` reaches, and whether the data carry it.
+
+    With G groups the data carry levels up to G / (G + 1): 19 groups for 0.95.
+    Beyond that the largest score stands for the level G / (G + 1) and is
+    inflated by the ratio of the quantiles of Student's t at the two levels, with
+    2 degrees of freedom (1 below five groups, where the largest score itself is
+    a poor guide). This is a rule of thumb, no guarantee: such tails have no
+    variance, which real errors do, so it errs on the wide side.
+
+    Parameters
+    ----------
+    calibration
+        Scores, equally many per group.
+    level
+        Nominal coverage in (0, 1).
+
+    Returns
+    -------
+    quantile : float
+        In units of s.
+    carried : bool
+        False where the quantile is inflated beyond the data.
+    """
+    scores, n = calibration.scores, calibration.groups
+    # The tolerance keeps 0.95 · 20 at 19 whatever the rounding.
+    rank = math.ceil(level * (n + 1) * len(scores) / n - 1e-9)
+    if rank <= len(scores):
+        return scores[max(rank, 1) - 1], True
+    return scores[-1] * _t_two_sided(level, n) / _t_two_sided(n / (n + 1), n), False
+
+
+def _t_two_sided(level: float, n: int) -> float:
+    """Quantile of |t| at 1 degree of freedom (n < 5) or 2: both have closed forms."""
+    if n < _FEW_GROUPS:
+        return math.tan(level * math.pi / 2)
+    return level * math.sqrt(2.0 / (1.0 - level**2))
+
+
+def _cross_scores(
+    error: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    count: NDArray[np.float64],
+    group: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """|error| / s for each image, s fitted without the image's group."""
+    # A single group is left out image by image; a single image scores itself.
+    unit = group if group.max() > 0 else np.arange(len(error))
+    fold = unit % min(int(unit.max()) + 1, _FOLDS)
+    scores = np.empty(len(error))
+    for k in range(int(fold.max()) + 1):
+        held = fold == k
+        rest = ~held if not held.all() else held
+        scale: Scale = fit_scale(error[rest], variance[rest], count[rest])
+        scores[held] = np.abs(error[held]) / scale(variance[held], count[held])
+    return scores
+
+
+def _level_curve(scores: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sorted scores in which every group has equally many."""
+    members = [np.sort(scores[group == g]) for g in range(int(group.max()) + 1)]
+    each = min(max(len(m) for m in members), _SCORES_PER_GROUP)
+    share = np.arange(1, each + 1)
+    # Rounded up: a group's k-th share is never below its quantile at that share.
+    return np.sort(np.concatenate([m[-(-share * len(m) // each) - 1] for m in members]))

@@ -1,0 +1,103 @@
+"""The interval of one prediction, and what its kind is called in words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from celltally.errors import UserError
+from celltally.intervals.aleatoric import Scale
+from celltally.intervals.conformal import score_quantile
+from celltally.types import Calibration, Interval, IntervalKind, Prediction
+
+__all__ = ["of", "unlike"]
+
+# What is said of a statistic below and above the range seen; {} takes "much " or "".
+_WORDS = {
+    "diameter_px": ("cells {}smaller than any seen", "cells {}larger than any seen"),
+    "contrast": ("contrast {}lower than any seen", "contrast {}higher than any seen"),
+    "noise": ("noise {}weaker than any seen", "noise {}stronger than any seen"),
+    "density": ("cells {}sparser than any seen", "cells {}more crowded than any seen"),
+    "similarity": (
+        "cells {}less like the prototypes than any seen",
+        "cells {}more like the prototypes than any seen",
+    ),
+    "colour": ("colours {}paler than any seen", "colours {}stronger than any seen"),
+    "brightness": ("image {}darker than any seen", "image {}brighter than any seen"),
+    "focus": ("image {}more blurred than any seen", "image {}sharper than any seen"),
+}
+
+
+def of(prediction: Prediction, level: float = 0.95) -> Interval:
+    """Interval of a prediction's count.
+
+    Parameters
+    ----------
+    prediction
+        What a model says about one image; with the model's calibration.
+    level
+        Nominal coverage, in (0, 1).
+
+    Returns
+    -------
+    Interval
+        ``calibrated``; ``provisional`` where the calibration had too few groups
+        for the level; ``not calibrated`` for an image unlike those seen (the
+        bounds are given, but nothing stands behind them) and for a model without
+        a calibration (the bounds are NaN). ``reason`` says why.
+
+    Raises
+    ------
+    UserError
+        When the level is not a number between 0 and 1.
+    """
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        raise UserError(
+            f"a level of {level!r} cannot be used: give a number between 0 and 1, such as 0.95"
+        )
+    calibration = prediction.calibration
+    if calibration is None or not calibration.scores:
+        return _unbounded(level, "the model has no calibration")
+    count = prediction.count
+    variance = float(prediction.variance.sum(dtype=np.float64))
+    if not (math.isfinite(count) and math.isfinite(variance)):
+        return _unbounded(level, "the prediction is not a finite number")
+
+    s = float(Scale(calibration.alpha, calibration.beta, calibration.gamma)(variance, count))
+    quantile, carried = score_quantile(calibration, level)
+    kind: IntervalKind = "calibrated"
+    reason = ""
+    if strange := unlike(prediction, calibration):
+        kind, reason = "not calibrated", "; ".join(strange)
+    elif not carried or calibration.kind == "provisional":
+        kind = "provisional"
+        groups = f"{calibration.groups} independent group{'s' * (calibration.groups != 1)}"
+        reason = f"calibrated on {groups} of images only"
+        if not carried:
+            reason += f", too few for a level of {level:g}"
+    return Interval(max(count - quantile * s, 0.0), count + quantile * s, level, kind, reason)
+
+
+def unlike(prediction: Prediction, calibration: Calibration) -> tuple[str, ...]:
+    """Return in words in what an image is unlike all those seen; empty where it is like them.
+
+    Statistics that only one side knows, or that are NaN, are passed over.
+    """
+    sentences = []
+    for name, (low, high) in calibration.ranges.items():
+        value = prediction.statistics.get(name, math.nan)
+        if math.isnan(value) or low <= value <= high:
+            continue
+        above = value > high
+        generic = (f"{name} {{}}lower than any seen", f"{name} {{}}higher than any seen")
+        words = _WORDS.get(name, generic)[above]
+        gap = value - high if above else low - value
+        times = high > 0 and value > 1.5 * high if above else value >= 0 and 1.5 * value < low
+        much = "much " if gap > 0.5 * (high - low) or times else ""
+        sentences.append(f"{words.format(much)} ({value:.3g}; seen: {low:.3g} to {high:.3g})")
+    return tuple(sentences)
+
+
+def _unbounded(level: float, reason: str) -> Interval:
+    return Interval(math.nan, math.nan, level, "not calibrated", reason)

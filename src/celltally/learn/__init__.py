@@ -1,0 +1,1 @@
+"""Learning: data set folders in, model folders out."""

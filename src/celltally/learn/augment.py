@@ -1,0 +1,88 @@
+"""What may happen to an image between two microscopes without changing its count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from celltally.preprocess import normalise
+
+__all__ = ["Augmentation", "blank_field"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths of the changes; each is drawn anew for every crop.
+
+    Attributes
+    ----------
+    zoom
+        Largest factor by which a cell is made larger or smaller.
+    gamma, gain
+        Largest factors on the exponent and on the height of intensities.
+    noise
+        Largest standard deviation of added noise, on the scale 0 … 1.
+    blur
+        Largest sigma of the blur, in pixels at model scale.
+    hue, saturation
+        Largest shift of hue (fraction of the circle) and factor on saturation, of
+        colour images.
+    blank
+        Share of crops replaced by empty fields.
+    """
+
+    zoom: float = 1.35
+    gamma: float = 1.6
+    gain: float = 1.35
+    noise: float = 0.06
+    blur: float = 1.5
+    hue: float = 0.04
+    saturation: float = 1.4
+    blank: float = 0.03
+
+    def photometric(self, values: Tensor, rng: np.random.Generator) -> Tensor:
+        """Change the intensities of ``(C, h, w)`` values, C = 1 or 3."""
+        values = values.sign() * values.abs() ** _factor(rng, self.gamma)
+        values = values * _factor(rng, self.gain)
+        if values.shape[0] == 3:
+            values = values.clamp(0, 1)
+            values = transforms.adjust_hue(values, float(rng.uniform(-self.hue, self.hue)))
+            values = transforms.adjust_saturation(values, _factor(rng, self.saturation))
+        if rng.random() < 0.25:
+            sigma = float(rng.uniform(0.3, self.blur))
+            values = transforms.gaussian_blur(values, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
+        if rng.random() < 0.4:
+            noise = torch.from_numpy(rng.standard_normal(tuple(values.shape), dtype=np.float32))
+            values = values + noise * float(rng.uniform(0, self.noise))
+        return values
+
+
+def blank_field(size: int, rng: np.random.Generator) -> Tensor:
+    """An empty field as a camera sees it, normalised by its own range, ``(1, size, size)``.
+
+    Uneven light, coarse and fine noise and sometimes hot pixels: everything that
+    percentiles blow up when there is nothing to see.
+    """
+    y, x = np.mgrid[0:size, 0:size] / size
+    field = rng.normal(0, 0.5) * y + rng.normal(0, 0.5) * x + rng.normal(0, 0.5) * (x - 0.5) ** 2
+    field = field * rng.choice([0.0, 1.0, 3.0])
+    for sigma in rng.choice([0.0, 0.5, 1.0, 3.0], 2):
+        noise = torch.from_numpy(rng.standard_normal((1, size, size)))
+        if sigma:
+            kernel = [2 * round(3 * sigma) + 1] * 2
+            noise = transforms.gaussian_blur(noise, kernel, [float(sigma)] * 2)
+            noise = noise / noise.std()
+        field = field + noise[0].numpy() * rng.uniform(0.1, 1.0)
+    if rng.random() < 0.3:
+        spots = rng.integers(0, size, (rng.integers(1, 6), 2))
+        field[spots[:, 0], spots[:, 1]] += rng.uniform(3, 20)
+    values, _ = normalise(field.astype(np.float32))
+    return torch.from_numpy(values)
+
+
+def _factor(rng: np.random.Generator, largest: float) -> float:
+    return float(largest ** rng.uniform(-1, 1))

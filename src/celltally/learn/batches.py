@@ -1,0 +1,227 @@
+"""Random crops and whole images as batches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from celltally.density import density_map
+from celltally.learn.augment import Augmentation, blank_field
+from celltally.learn.prepare import PreparedImage
+from celltally.preprocess import normalise
+from celltally.types import Grid
+
+__all__ = ["Batch", "CountBatches", "DotBatches"]
+
+#: Crops may reach this far over an image's border, where they are filled with zeros
+#: as images are that are padded to a multiple.
+OVERHANG = 24
+#: Width of a dot's Gaussian in cell diameters.
+SIGMA = 0.15
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of equal-sized images.
+
+    Attributes
+    ----------
+    images
+        ``(N, 3, S, S)`` float32.
+    thumbnails
+        ``(N, 3, 64, 64)`` float32, of the whole images that they come from.
+    counts
+        ``(N,)`` true counts.
+    density
+        ``(N, 1, s, s)``, or None where only counts are known.
+    """
+
+    images: Tensor
+    thumbnails: Tensor
+    counts: Tensor
+    density: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device, images channels-last."""
+        return Batch(
+            images=self.images.to(device, memory_format=torch.channels_last),
+            thumbnails=self.thumbnails.to(device),
+            counts=self.counts.to(device),
+            density=None if self.density is None else self.density.to(device),
+        )
+
+
+class DotBatches:
+    """Endless batches of augmented crops from images with dots; every set equally often.
+
+    Parameters
+    ----------
+    images
+        Images with dots.
+    size, count
+        Side of a crop in model-scale pixels (a multiple of the network's), and crops
+        per batch.
+    stride
+        Of the network's density.
+    nominal_px
+        Cell diameter at model scale.
+    rng
+        Source of all chance.
+    augmentation
+        None for none.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[PreparedImage],
+        *,
+        size: int,
+        count: int,
+        stride: int,
+        nominal_px: float,
+        rng: np.random.Generator,
+        augmentation: Augmentation | None,
+    ) -> None:
+        self.sets: dict[str, list[PreparedImage]] = {}
+        for image in images:
+            self.sets.setdefault(image.dataset, []).append(image)
+        self.size, self.count, self.stride = size, count, stride
+        self.sigma = SIGMA * nominal_px
+        self.nominal_px = nominal_px
+        self.rng, self.augmentation = rng, augmentation
+
+    def __next__(self) -> Batch:
+        """Draw a batch."""
+        crops = [self._crop(self._draw_image()) for _ in range(self.count)]
+        density = torch.stack([d for _, _, d in crops])[:, None]
+        return Batch(
+            images=torch.stack([v.expand(3, -1, -1) for v, _, _ in crops]),
+            thumbnails=torch.stack([t for _, t, _ in crops]),
+            counts=density.sum(dim=(1, 2, 3)),
+            density=density,
+        )
+
+    def _draw_image(self) -> PreparedImage:
+        names = list(self.sets)
+        images = self.sets[names[self.rng.integers(len(names))]]
+        return images[self.rng.integers(len(images))]
+
+    def _crop(self, image: PreparedImage) -> tuple[Tensor, Tensor, Tensor]:
+        rng, change = self.rng, self.augmentation
+        grid = Grid((self.size // self.stride,) * 2, (float(self.stride),) * 2)
+        thumb = image.thumbnail
+        if change is not None and image.is_grey and rng.random() < change.blank:
+            values = blank_field(self.size, rng)
+            values = change.photometric(values, rng) if rng.random() < 0.5 else values
+            thumb = functional.adaptive_avg_pool2d(values, thumb.shape[-1]).expand(3, -1, -1)
+            return values, thumb, torch.zeros(grid.shape)
+        zoom = float(change.zoom ** rng.uniform(-1, 1)) if change is not None else 1.0
+        side = max(8, round(self.size / zoom))
+        values, corner = _window(image.values, side, rng)
+        zoom = self.size / side
+        yx = (image.yx - corner + 0.5) * zoom - 0.5 if image.yx is not None else np.empty((0, 2))
+        shape = np.array(image.values.shape[1:])
+        extent = np.concatenate([-0.5 - corner * zoom, (shape - corner) * zoom - 0.5])
+        if side != self.size:
+            values = functional.interpolate(
+                values[None], (self.size,) * 2, mode="bilinear", antialias=True, align_corners=False
+            )[0]
+        values, yx, extent = _turn(values, yx, extent, self.size, rng)
+        if change is not None:
+            if image.is_grey and self._is_empty(yx) and rng.random() < 0.5:
+                values = torch.from_numpy(normalise(values[0].numpy())[0])
+            values = change.photometric(values, rng)
+        y0, x0, y1, x1 = (float(e) for e in extent)
+        density = density_map(yx, grid, self.sigma, extent=(y0, x0, y1, x1))
+        return values, thumb, torch.from_numpy(density)
+
+    def _is_empty(self, yx: NDArray[np.float64]) -> bool:
+        margin = self.nominal_px
+        inside = (yx > -margin) & (yx < self.size + margin)
+        return not inside.all(axis=1).any()
+
+
+class CountBatches:
+    """Endless batches of whole images of which only the count is known."""
+
+    def __init__(
+        self,
+        images: Sequence[PreparedImage],
+        *,
+        count: int,
+        multiple: int,
+        rng: np.random.Generator,
+        augmentation: Augmentation | None,
+    ) -> None:
+        self.images, self.count = list(images), count
+        self.multiple, self.rng, self.augmentation = multiple, rng, augmentation
+
+    def __next__(self) -> Batch:
+        """Draw a batch, padded with zeros to a common shape."""
+        chosen = [self.images[self.rng.integers(len(self.images))] for _ in range(self.count)]
+        values = [self._whole(image) for image in chosen]
+        height = max(v.shape[1] for v in values)
+        width = max(v.shape[2] for v in values)
+        height, width = height + -height % self.multiple, width + -width % self.multiple
+        padded = [
+            functional.pad(v, (0, width - v.shape[2], 0, height - v.shape[1])) for v in values
+        ]
+        return Batch(
+            images=torch.stack([v.expand(3, -1, -1) for v in padded]),
+            thumbnails=torch.stack([image.thumbnail for image in chosen]),
+            counts=torch.tensor([image.count for image in chosen], dtype=torch.float32),
+        )
+
+    def _whole(self, image: PreparedImage) -> Tensor:
+        values = image.values.float()
+        if self.augmentation is None:
+            return values
+        zoom = float(self.augmentation.zoom ** self.rng.uniform(-0.5, 0.5))
+        shape = [max(1, round(side * zoom)) for side in values.shape[1:]]
+        values = functional.interpolate(
+            values[None], shape, mode="bilinear", antialias=True, align_corners=False
+        )[0]
+        flips = [dim for dim in (1, 2) if self.rng.random() < 0.5]
+        return self.augmentation.photometric(values.flip(flips), self.rng)
+
+
+def _window(
+    values: Tensor, side: int, rng: np.random.Generator
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """A random window of an image, zeros beyond its borders, and its corner."""
+    shape = np.array(values.shape[1:])
+    low = np.minimum(-OVERHANG, (shape - side) // 2)
+    high = np.maximum(shape - side + OVERHANG, low + 1)
+    corner = rng.integers(low, high)
+    y, x = (int(c) for c in corner)
+    y0, x0 = max(y, 0), max(x, 0)
+    y1, x1 = min(y + side, int(shape[0])), min(x + side, int(shape[1]))
+    window = values[:, y0:y1, x0:x1].float()
+    pad = (x0 - x, side - (x0 - x) - window.shape[2], y0 - y, side - (y0 - y) - window.shape[1])
+    return functional.pad(window, pad), corner
+
+
+def _turn(
+    values: Tensor,
+    yx: NDArray[np.float64],
+    extent: NDArray[np.float64],
+    size: int,
+    rng: np.random.Generator,
+) -> tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]:
+    """One of the eight symmetries of a square, for values, dots and extent alike."""
+    corners = extent.reshape(2, 2)
+    for axis in (0, 1):
+        if rng.random() < 0.5:
+            values = values.flip(axis + 1)
+            yx, corners = yx.copy(), corners.copy()
+            yx[:, axis] = size - 1 - yx[:, axis]
+            corners[:, axis] = (size - 1 - corners[:, axis])[::-1]
+    if rng.random() < 0.5:
+        values, yx, corners = values.transpose(1, 2), yx[:, ::-1], corners[:, ::-1]
+    return values, yx, corners.reshape(4)

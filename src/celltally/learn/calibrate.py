@@ -1,0 +1,98 @@
+"""Calibration: count images that chose nothing else, and remember how far off it was."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from celltally import intervals
+from celltally.errors import UserError
+from celltally.io import read_image, select_pixels
+from celltally.learn.data import Dataset, Sample, read_dataset, sample_count
+from celltally.model import Model
+from celltally.predict import iter_predict
+from celltally.types import Prediction, Progress
+
+__all__ = ["calibrate_on", "iter_calibrate"]
+
+#: Statistics may lie this share of the seen range outside of it.
+MARGIN = 0.25
+
+
+def iter_calibrate(
+    model: Model, data: Sequence[Path], *, out: Path, device: str = "auto"
+) -> Generator[Progress, None, Model]:
+    """Recalibrate a copy of a model on data set folders and save it.
+
+    Parameters
+    ----------
+    model
+        Stays as it is.
+    data
+        Data set folders; their images must not have been trained on.
+    out
+        Folder of the copy.
+    device
+        See ``iter_predict``.
+
+    Raises
+    ------
+    UserError
+        For folders that are no data sets, or a place that is taken.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already; choose another place for the calibrated copy")
+    pairs = [(d, s) for d in map(read_dataset, data) for s in d.samples]
+    calibrated = yield from calibrate_on(model, pairs, device=device)
+    return calibrated.save(out)
+
+
+def calibrate_on(
+    model: Model, pairs: Sequence[tuple[Dataset, Sample]], *, device: str = "auto"
+) -> Generator[Progress, None, Model]:
+    """A model with a calibration from the given samples, counted as a user would.
+
+    The diameter is the data set's where it states one, else the estimate.
+
+    Raises
+    ------
+    UserError
+        When there is no sample.
+    """
+    if not pairs:
+        raise UserError("there is no image to calibrate with; give a data set with labels")
+    predictions: list[Prediction] = []
+    for done, (dataset, sample) in enumerate(pairs, start=1):
+        pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
+        job = iter_predict(model, pixels, diameter_px=dataset.diameter_px, device=device)
+        while True:
+            try:
+                next(job)
+            except StopIteration as end:
+                predictions.append(end.value)
+                break
+        yield Progress(done, len(pairs), "calibrating")
+    calibration = intervals.calibrate(
+        counts=np.array([p.count for p in predictions]),
+        truths=np.array([sample_count(sample) for _, sample in pairs]),
+        variances=np.array([float(p.variance.sum()) for p in predictions]),
+        groups=[sample.group for _, sample in pairs],
+        sets=tuple(dict.fromkeys(dataset.name for dataset, _ in pairs)),
+        ranges=_ranges(predictions),
+        date=date.today().isoformat(),
+    )
+    return model.with_calibration(calibration)
+
+
+def _ranges(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
+    """For every statistic the range seen, a little widened."""
+    names = {name for p in predictions for name in p.statistics}
+    ranges = {}
+    for name in sorted(names):
+        seen = [p.statistics[name] for p in predictions if name in p.statistics]
+        margin = MARGIN * (max(seen) - min(seen))
+        ranges[name] = (min(seen) - margin, max(seen) + margin)
+    return ranges

@@ -1,0 +1,245 @@
+"""A data set is a folder (design §5): which images there are and what is known of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from celltally.errors import UserError
+from celltally.io import read_dots
+from celltally.types import Dots
+
+__all__ = ["Dataset", "Sample", "read_dataset", "sample_count", "sample_dots", "split_by_group"]
+
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+
+#: Which part of a file's stem names the independent unit (slide, donor, well,
+#: scene) of the public sets; their ``dataset.json`` says it in words only.
+#: ``{count}`` adds the image's stated count.
+PUBLIC_GROUPS = {
+    "mbm": r"BM_GRAZ_HE_(\d{4})",
+    "adi": r"(GTEX-[A-Z0-9]+)",
+    "idcia": r"DAPI__(\d{6}_GFP-AHPC_[A-Z]_[A-Za-z0-9]+)",
+    "bbbc039": r"IXMtest_([A-P]\d{2})_",
+    "bbbc005": r"{count}_(s\d+)_",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set and the labels that it has.
+
+    Attributes
+    ----------
+    stem
+        File name without suffix.
+    image, dots, mask
+        Paths; ``dots`` and ``mask`` are None where there are none.
+    count
+        Stated count, where only that is known.
+    group
+        Images of one group are not independent and never divided.
+    """
+
+    stem: str
+    image: Path
+    dots: Path | None = None
+    count: float | None = None
+    mask: Path | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The content of a data set folder.
+
+    Attributes
+    ----------
+    name, folder
+        The name in ``dataset.json`` (else the folder's) and where it lies.
+    diameter_px
+        Typical cell diameter in pixels, or None where cells differ by image.
+    channel
+        Channel to be counted, as ``select_pixels`` takes it, or None for a guess.
+    licence
+        Licence of the images, in the set's own words.
+    samples
+        Sorted by stem.
+    meta
+        Everything else of ``dataset.json``.
+    """
+
+    name: str
+    folder: Path
+    samples: tuple[Sample, ...]
+    diameter_px: float | None = None
+    channel: int | str | None = None
+    licence: str = "not stated"
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_cc0(self) -> bool:
+        """Whether its pixels may be shown in a model's gallery."""
+        return self.licence.upper().startswith("CC0")
+
+
+def read_dataset(folder: str | Path) -> Dataset:
+    """Read a data set folder; ``dataset.json`` may also lie beside ``train`` and ``val``.
+
+    Raises
+    ------
+    UserError
+        When there are no images, no labels at all, or a broken ``dataset.json``
+        or ``counts.csv``.
+    """
+    folder = Path(folder)
+    images_dir = folder / "images"
+    if not images_dir.is_dir():
+        raise UserError(
+            f"{folder} is no data set folder: it has no folder 'images'; "
+            "see the docs on data sets for the layout"
+        )
+    meta = _read_meta(folder)
+    counts = _read_counts(folder / "counts.csv")
+    name = str(meta.get("name") or folder.name)
+    pattern = PUBLIC_GROUPS.get(name, str(meta.get("group_pattern", "")))
+    samples = []
+    for path in sorted(images_dir.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        dots, mask = folder / "dots" / f"{path.stem}.csv", folder / "masks" / f"{path.stem}.png"
+        count = counts.get(path.name, counts.get(path.stem))
+        if not dots.is_file() and count is None:
+            continue
+        samples.append(
+            Sample(
+                stem=path.stem,
+                image=path,
+                dots=dots if dots.is_file() else None,
+                count=count,
+                mask=mask if mask.is_file() else None,
+                group=f"{name}/{_group(path.stem, pattern, count)}",
+            )
+        )
+    if not samples:
+        raise UserError(
+            f"no image in {images_dir} has labels: put dots/<stem>.csv with columns y,x, "
+            "or counts.csv with columns image,count, beside 'images'"
+        )
+    diameter = meta.get("diameter_px")
+    return Dataset(
+        name=name,
+        folder=folder,
+        samples=tuple(samples),
+        diameter_px=None if diameter is None else float(diameter),
+        channel=_channel(meta.get("channel")),
+        licence=str(meta.get("licence") or "not stated"),
+        meta=meta,
+    )
+
+
+def sample_dots(sample: Sample) -> Dots:
+    """Dots of a sample that has some (removed ones left out).
+
+    Raises
+    ------
+    UserError
+        When the sample has only a count.
+    """
+    if sample.dots is None:
+        raise UserError(f"{sample.image.name} has no dots, only a count; use a set with dots")
+    dots = read_dots(sample.dots)
+    return dots[dots.state != "removed"]
+
+
+def sample_count(sample: Sample) -> float:
+    """True count: the stated one, else the number of dots."""
+    return float(sample.count) if sample.count is not None else float(len(sample_dots(sample)))
+
+
+def split_by_group(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Divide samples so that no group is on two sides.
+
+    Returns
+    -------
+    tuple of list of Sample
+        The rest, and about ``fraction`` of the samples; the second part gets at
+        least one group and never all of them, unless there is one group only
+        (then it is empty).
+    """
+    groups = sorted({sample.group for sample in samples})
+    order = np.random.default_rng(seed).permutation(len(groups))
+    sizes = {g: sum(s.group == g for s in samples) for g in groups}
+    taken: set[str] = set()
+    wanted, have = fraction * len(samples), 0
+    for i in order[: len(groups) - 1]:
+        if have >= wanted and taken:
+            break
+        taken.add(groups[i])
+        have += sizes[groups[i]]
+    return [s for s in samples if s.group not in taken], [s for s in samples if s.group in taken]
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    for path in (folder / "dataset.json", folder.parent / "dataset.json"):
+        if path.is_file():
+            try:
+                meta = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path} cannot be read as JSON ({error}); mend or remove it") from None
+            if not isinstance(meta, dict):
+                raise UserError(f"{path} must hold one JSON object; mend or remove it")
+            return meta
+    return {}
+
+
+def _read_counts(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    try:
+        table = pd.read_csv(path, dtype={"image": str})
+        counts = dict(zip(table["image"], table["count"].astype(float), strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} needs the columns image,count with numbers ({error})") from None
+    if bad := [name for name, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
+        raise UserError(f"{path} states no usable count for {bad[0]}; counts are 0 or more")
+    return counts
+
+
+def _channel(value: Any) -> int | str | None:
+    """``"rgb"`` and ``"gray"`` need no choice; ``"blue (2)"`` names one."""
+    if value is None or isinstance(value, int):
+        return value
+    name = str(value).split("(")[0].strip().lower()
+    return None if name in {"rgb", "gray", "grey", ""} else name
+
+
+def _group(stem: str, pattern: str, count: float | None) -> str:
+    if not pattern:
+        return stem
+    found = re.search(pattern.replace("{count}_", ""), stem)
+    if found is None:
+        return stem
+    group = "-".join(g for g in found.groups() if g) or found.group(0)
+    return f"{count:g}-{group}" if "{count}" in pattern and count is not None else group
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """sha256 over names and contents, in the order of the names."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.name):
+        digest.update(path.name.encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,333 @@
+"""The loop: batches in, better weights out, a ``Progress`` after every step."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from celltally.devices import cpu_is_good_at_bfloat16, resolve_device
+from celltally.errors import UserError
+from celltally.learn import losses
+from celltally.learn.augment import Augmentation
+from celltally.learn.batches import Batch, CountBatches, DotBatches
+from celltally.learn.prepare import PreparedImage
+from celltally.learn.validate import Scores, overall_error, validate
+from celltally.networks import CountingNetwork, HasPrototypes
+from celltally.types import Progress
+
+__all__ = ["Budget", "FitConfig", "iter_fit", "make_fabric"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: a number of steps, or minutes of wall time."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise UserError("give either a number of steps or of minutes to train for")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"{self.steps} training steps are too few; give at least 1")
+        if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
+            raise UserError(f"{self.minutes} minutes of training are none; give more than 0")
+
+    def share(self, fraction: float) -> Budget:
+        """Part of the budget, at least one step."""
+        if self.steps is not None:
+            return Budget(steps=max(1, round(self.steps * fraction)))
+        return Budget(minutes=(self.minutes or 0.0) * fraction)
+
+    def spent(self, steps: int, seconds: float) -> float:
+        """Spent fraction, 1 when it is used up."""
+        if self.steps is not None:
+            return steps / self.steps
+        return seconds / 60.0 / (self.minutes or 1.0)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a training; the defaults train `tally` from nothing.
+
+    Attributes
+    ----------
+    crop, batch
+        Side of a crop at model scale, and crops per step.
+    count_batch, count_every
+        Whole images with counts only: images per step, and how often such a step
+        is mixed in.
+    learning_rate, weight_decay, warmup
+        AdamW; the rate rises over ``warmup`` (a share of the budget) and falls
+        along a cosine.
+    average
+        Decay of the exponential average of the weights.
+    validate_every
+        Steps between validations.
+    block_weight, count_weight, prototype_weight, diversity_weight, tolerance
+        Weights of the losses; tolerance is τ of the diversity loss.
+    context_dropout
+        Share of crops that are shown without global context.
+    seed
+        Source of all chance.
+    augmentation
+        None for none.
+    """
+
+    crop: int = 128
+    batch: int = 16
+    count_batch: int = 4
+    count_every: int = 4
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.03
+    average: float = 0.998
+    validate_every: int = 500
+    block_weight: float = 0.5
+    count_weight: float = 0.05
+    prototype_weight: float = 0.1
+    diversity_weight: float = 1.0
+    tolerance: float = 0.2
+    context_dropout: float = 0.3
+    seed: int = 0
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+
+
+def make_fabric(device: str = "auto", *, devices: int = 1) -> Fabric:
+    """Lightning Fabric for a device by name; bfloat16 where it is fast.
+
+    Raises
+    ------
+    UserError
+        For an unknown or missing device.
+    """
+    target = resolve_device(device)
+    fast = target.type == "cuda" or (target.type == "cpu" and cpu_is_good_at_bfloat16())
+    fabric = Fabric(
+        accelerator="gpu" if target.type == "cuda" else target.type,
+        devices=[target.index or 0] if target.type == "cuda" and devices == 1 else devices,
+        precision="bf16-mixed" if fast else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def iter_fit(
+    network: CountingNetwork,
+    train: Sequence[PreparedImage],
+    val: Sequence[PreparedImage],
+    config: FitConfig,
+    budget: Budget,
+    fabric: Fabric,
+    *,
+    nominal_px: float,
+    parameters: Iterable[nn.Parameter] | None = None,
+    loss: Callable[[CountingNetwork, Batch, FitConfig], Tensor] | None = None,
+    on_best: Callable[[CountingNetwork, int], None] | None = None,
+) -> Generator[Progress, None, int]:
+    """Train a network in place; it ends with its best averaged weights.
+
+    However the generator ends (exhausted, closed, interrupted), the network then
+    holds the averaged weights that had the smallest validation error, or the last
+    ones where nothing was validated.
+
+    Parameters
+    ----------
+    network
+        Trained in place.
+    train, val
+        Prepared images; ``val`` may be empty.
+    config, budget
+        How, and how long.
+    fabric
+        Device, precision, several GPUs.
+    nominal_px
+        Cell diameter at model scale.
+    parameters
+        What is trained; None for everything but the variance head.
+    loss
+        Loss of a batch; None for the sum of all that apply.
+    on_best
+        Called with the averaged network and the step whenever it is the best yet.
+
+    Yields
+    ------
+    Progress
+        After every step, ``values`` with ``loss`` and, after a validation,
+        ``val_mae`` and ``val_error``.
+
+    Returns
+    -------
+    int
+        Steps done.
+    """
+    chosen = list(parameters) if parameters is not None else _all_but_variance(network)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    network.train().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        chosen, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+    )
+    module, optimizer = fabric.setup(network, optimizer)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+    rng = np.random.default_rng(config.seed + fabric.global_rank)
+    batches = _Batches(network, train, config, nominal_px, rng)
+    batch_loss = loss or total_loss
+    best_error, best_weights = math.inf, None
+    start, step = time.monotonic(), 0
+    try:
+        while (spent := budget.spent(step, time.monotonic() - start)) < 1.0:
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * _rate(spent, config.warmup)
+            batch = next(batches).to(fabric.device)
+            value = batch_loss(module, batch, config)
+            if not torch.isfinite(value):
+                raise UserError(
+                    f"the training diverged at step {step + 1} (loss {value.item()}); "
+                    "lower the learning rate"
+                )
+            fabric.backward(value)
+            fabric.clip_gradients(module, optimizer, max_norm=1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            averaged.update_parameters(network)
+            step += 1
+            values = {"loss": float(value.detach())}
+            spent = budget.spent(step, time.monotonic() - start)
+            if val and (step % config.validate_every == 0 or spent >= 1.0):
+                scores = validate(averaged.module, val, fabric.device)
+                error = overall_error(scores)
+                values |= {"val_mae": _mean_mae(scores), "val_error": error}
+                if error < best_error:
+                    best_error, best_weights = error, copy.deepcopy(averaged.module.state_dict())
+                    if on_best is not None:
+                        on_best(averaged.module, step)
+                network.train()
+            total = budget.steps or max(step, math.ceil(step / max(spent, 1e-6)))
+            yield Progress(step, total, "training", values)
+    finally:
+        network.load_state_dict(best_weights or averaged.module.state_dict())
+        for parameter in network.parameters():
+            parameter.requires_grad_(True)
+        network.eval()
+    return step
+
+
+def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:
+    """Sum of the losses that apply to a batch and to what the network can do.
+
+    Batches with dots ask for density and counts in blocks, others for the count
+    alone; networks with prototypes are asked for their prototypes' groups as well.
+    """
+    context = network.encode_context(batch.thumbnails)
+    if context is not None and config.context_dropout:
+        kept = torch.rand(len(context), 1, device=context.device) >= config.context_dropout
+        context = context * kept
+    output = network(batch.images, context)
+    if batch.density is None:
+        return config.count_weight * losses.count_loss(output.density, batch.counts)
+    gain = float(getattr(network.config, "gain", 1.0))  # type: ignore[arg-type]
+    total = losses.density_loss(output.density, batch.density, gain)
+    total = total + config.block_weight * losses.block_count_loss(
+        output.density, batch.density, (4, 16, batch.density.shape[-1])
+    )
+    if isinstance(network, HasPrototypes) and output.distances is not None:
+        cells = network.prototype_kinds.count("cell")
+        total = total + config.prototype_weight * losses.prototype_to_feature_loss(
+            output.distances, batch.density, cells
+        )
+        total = total + config.diversity_weight * losses.diversity_loss(
+            network.prototypes, cells, config.tolerance
+        )
+    return total
+
+
+def variance_only(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:
+    """Loss of the variance head; nothing else learns from it."""
+    output = network(batch.images, network.encode_context(batch.thumbnails))
+    if batch.density is None:
+        target = output.density.detach()
+        error = (output.density.sum(dim=(1, 2, 3)) - batch.counts).detach()
+        variance = output.log_variance.exp().sum(dim=(1, 2, 3)) + 1e-6
+        # One number per image: the block is the image.
+        return 0.5 * (error.square() / variance + variance.log()).mean() + 0.0 * target.sum()
+    return losses.variance_loss(
+        output.density, output.log_variance, batch.density, (8, 32, batch.density.shape[-1])
+    )
+
+
+class _Batches:
+    """Batches of both kinds in turn, as far as there are images for them."""
+
+    def __init__(
+        self,
+        network: CountingNetwork,
+        images: Sequence[PreparedImage],
+        config: FitConfig,
+        nominal_px: float,
+        rng: np.random.Generator,
+    ) -> None:
+        dotted = [image for image in images if image.yx is not None]
+        counted = [image for image in images if image.yx is None]
+        if not dotted and not counted:
+            raise UserError("there is no image to learn from; give data sets with labels")
+        if counted and "counts" not in network.supervision:
+            raise UserError("this network cannot learn from counts only; give data sets with dots")
+        self.every, self.step = config.count_every, 0
+        self.dots = (
+            DotBatches(
+                dotted,
+                size=config.crop,
+                count=config.batch,
+                stride=network.stride,
+                nominal_px=nominal_px,
+                rng=rng,
+                augmentation=config.augmentation,
+            )
+            if dotted
+            else None
+        )
+        self.counts = (
+            CountBatches(
+                counted,
+                count=config.count_batch,
+                multiple=network.multiple,
+                rng=rng,
+                augmentation=config.augmentation,
+            )
+            if counted
+            else None
+        )
+
+    def __next__(self) -> Batch:
+        self.step += 1
+        if self.counts and (self.dots is None or self.step % self.every == 0):
+            return next(self.counts)
+        assert self.dots is not None  # noqa: S101 (the constructor saw to it)
+        return next(self.dots)
+
+
+def _all_but_variance(network: CountingNetwork) -> list[nn.Parameter]:
+    variance = {id(p) for p in network.variance_parameters()}
+    return [p for p in network.parameters() if id(p) not in variance]
+
+
+def _rate(spent: float, warmup: float) -> float:
+    if spent < warmup:
+        return max(0.02, spent / warmup)
+    return 0.5 * (1.0 + math.cos(math.pi * (spent - warmup) / (1.0 - warmup))) + 1e-3
+
+
+def _mean_mae(scores: dict[str, Scores]) -> float:
+    return float(np.mean([s.mae for s in scores.values()]))

@@ -1,0 +1,123 @@
+"""Samples of data sets → arrays at model scale, held in memory while a network learns."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
+from torch import Tensor
+
+from celltally.io import read_image, select_pixels
+from celltally.learn.data import Dataset, Sample, sample_count, sample_dots
+from celltally.preprocess import normalise
+from celltally.scale import density_grid, model_shape, rescale, thumbnail
+from celltally.types import Grid, Progress
+
+__all__ = ["PreparedImage", "diameter_from_dots", "prepare"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """One labelled image, ready for a network.
+
+    Attributes
+    ----------
+    dataset, sample
+        Where it comes from.
+    values
+        ``(C, h, w)`` float16, normalised, at model scale, C = 1 or 3.
+    yx
+        ``(n, 2)`` dots at model scale, or None where only the count is known.
+    count
+        True count.
+    diameter_px
+        Cell diameter in pixels of the image.
+    image_shape
+        ``(H, W)`` of the image.
+    """
+
+    dataset: str
+    sample: Sample
+    values: Tensor
+    yx: NDArray[np.float64] | None
+    count: float
+    diameter_px: float
+    image_shape: tuple[int, int]
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the image has one channel."""
+        return self.values.shape[0] == 1
+
+    @cached_property
+    def thumbnail(self) -> Tensor:
+        """``(3, 64, 64)`` float32."""
+        return thumbnail(self.values.float())
+
+    def grid(self, stride: int) -> Grid:
+        """Grid of this image's density."""
+        shape = (int(self.values.shape[1]), int(self.values.shape[2]))
+        return density_grid(self.image_shape, shape, stride)
+
+
+def prepare(
+    samples: Sequence[tuple[Dataset, Sample]], nominal_px: float
+) -> Generator[Progress, None, list[PreparedImage]]:
+    """Read, normalise and rescale samples.
+
+    Parameters
+    ----------
+    samples
+        Samples with the data sets that they belong to.
+    nominal_px
+        Cell diameter at model scale.
+
+    Yields
+    ------
+    Progress
+        One per image.
+    """
+    prepared = []
+    for done, (dataset, sample) in enumerate(samples, start=1):
+        prepared.append(_prepare(dataset, sample, nominal_px))
+        yield Progress(done, len(samples), f"reading {dataset.name}")
+    return prepared
+
+
+def _prepare(dataset: Dataset, sample: Sample, nominal_px: float) -> PreparedImage:
+    pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
+    image_shape = (int(pixels.shape[0]), int(pixels.shape[1]))
+    values, _ = normalise(pixels)
+    yx = None if sample.dots is None else sample_dots(sample).yx
+    diameter = dataset.diameter_px
+    if diameter is None and yx is not None:
+        diameter = diameter_from_dots(values.mean(axis=0), len(yx))
+    diameter = diameter or nominal_px
+    shape = model_shape(image_shape, diameter, nominal_px)
+    factor = np.array(shape) / image_shape
+    return PreparedImage(
+        dataset=dataset.name,
+        sample=sample,
+        values=rescale(values, shape).half(),
+        # Pixel edges fall on pixel edges: position −0.5 stays −0.5.
+        yx=None if yx is None else (yx + 0.5) * factor - 0.5,
+        count=sample_count(sample),
+        diameter_px=float(diameter),
+        image_shape=image_shape,
+    )
+
+
+def diameter_from_dots(grey: NDArray[np.float32], dots: int) -> float | None:
+    """Mean cell diameter in pixels of a fluorescence image whose number of cells is known.
+
+    The foreground's area (Otsu's threshold) is shared by the dots. None without
+    dots.
+    """
+    if dots == 0 or not grey.max() > grey.min():
+        return None
+    area = float((grey > threshold_otsu(np.sqrt(np.clip(grey, 0, None))) ** 2).sum())
+    return max(4.0, 2.0 * float(np.sqrt(area / dots / np.pi)))

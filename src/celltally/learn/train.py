@@ -1,0 +1,274 @@
+"""A whole training, from data set folders to a calibrated model folder (design §3).
+
+fit with averaged weights → projection → refit of the head → variance head →
+rounding to what is stored → validation → calibration.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric, seed_everything
+
+from celltally.errors import UserError
+from celltally.learn.calibrate import calibrate_on
+from celltally.learn.data import Dataset, Sample, hash_files, read_dataset, split_by_group
+from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, variance_only
+from celltally.learn.prepare import PreparedImage, prepare
+from celltally.learn.push import Gallery, iter_project
+from celltally.learn.validate import validate
+from celltally.model import Model
+from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
+from celltally.record import TrainingSet
+from celltally.types import Progress
+
+__all__ = ["TrainingPlan", "iter_train"]
+
+Pairs = list[tuple[Dataset, Sample]]
+
+#: Cell diameter at model scale where every data set has its own.
+NOMINAL_PX = 12.0
+#: Shares of the budget: fit, refit of the head after the projection, variance head.
+SHARES = (0.82, 0.08, 0.10)
+#: Share of the images, by group, for validation and for calibration, where no
+#: data sets are given for them.
+VAL, CALIBRATE = 0.15, 0.15
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Which images do what; no group of images is in two parts.
+
+    Attributes
+    ----------
+    train, val, calibrate
+        Samples with their data sets.
+    """
+
+    train: Pairs
+    val: Pairs
+    calibrate: Pairs
+
+
+def make_plan(
+    data: Sequence[Path],
+    val: Sequence[Path],
+    calibrate: Sequence[Path],
+    seed: int,
+) -> TrainingPlan:
+    """Divide data sets by group, as far as validation and calibration are not given.
+
+    Raises
+    ------
+    UserError
+        For folders that are no data sets.
+    """
+    train: Pairs = []
+    parts: dict[str, Pairs] = {
+        "val": [(d, s) for d in map(read_dataset, val) for s in d.samples],
+        "calibrate": [(d, s) for d in map(read_dataset, calibrate) for s in d.samples],
+    }
+    given = {name for name, pairs in parts.items() if pairs}
+    for dataset in map(read_dataset, data):
+        rest: list[Sample] = list(dataset.samples)
+        for name, fraction in (("val", VAL), ("calibrate", CALIBRATE)):
+            if name not in given:
+                rest, taken = split_by_group(rest, fraction, seed)
+                parts[name] += [(dataset, sample) for sample in taken]
+        train += [(dataset, sample) for sample in rest]
+    return TrainingPlan(train, parts["val"], parts["calibrate"])
+
+
+def iter_train(
+    data: Sequence[Path],
+    *,
+    network: str = "tally",
+    out: Path,
+    val: Sequence[Path] = (),
+    calibrate: Sequence[Path] = (),
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    diameter_px: float | None = None,
+    sample: str = "",
+    network_config: dict[str, Any] | None = None,
+    fit: FitConfig | None = None,
+) -> Generator[Progress, None, Model]:
+    """Train a model and save it as a folder.
+
+    The best weights so far are saved at every validation, so that whatever ends
+    the training leaves a usable (then uncalibrated) model.
+
+    Parameters
+    ----------
+    data
+        Data set folders to learn from.
+    network
+        Registered name.
+    out
+        Folder of the model; it must not exist.
+    val, calibrate
+        Data set folders that choose the best weights, and that calibrate. Without
+        them a part of ``data`` does, divided by group.
+    steps, minutes
+        One of the two.
+    seed
+        The same seed and number of steps give the same model on the same machine.
+    device
+        See ``iter_predict``.
+    diameter_px
+        Nominal diameter at model scale.
+    sample
+        In words, what the model counts.
+    network_config, fit
+        Settings other than the defaults.
+
+    Yields
+    ------
+    Progress
+        ``values`` with ``loss`` and, after validations, ``val_mae`` and ``val_error``.
+
+    Raises
+    ------
+    UserError
+        When data, budget, network, device or place cannot be used.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already; choose another place for the new model")
+    budget = Budget(steps, minutes)
+    nominal = diameter_px or NOMINAL_PX
+    plan = make_plan(data, val, calibrate, seed)
+    seed_everything(seed, verbose=False)
+    net = build(network, network_config)
+    fabric = make_fabric(device)
+    train_images = yield from prepare(plan.train, nominal)
+    val_images = yield from prepare(plan.val, nominal)
+    trainer = _Trainer(
+        net, plan, train_images, val_images, fit or FitConfig(seed=seed), budget, fabric,
+        nominal, out, sample,
+    )  # fmt: skip
+    return (yield from trainer.run(device))
+
+
+class _Trainer:
+    """The stages of one training and what they share."""
+
+    def __init__(
+        self,
+        network: CountingNetwork,
+        plan: TrainingPlan,
+        train: list[PreparedImage],
+        val: list[PreparedImage],
+        config: FitConfig,
+        budget: Budget,
+        fabric: Fabric,
+        nominal_px: float,
+        out: Path,
+        sample: str,
+    ) -> None:
+        self.network, self.plan = network, plan
+        self.train, self.val = train, val
+        self.config, self.budget, self.fabric = config, budget, fabric
+        self.nominal_px, self.out, self.sample = nominal_px, out, sample
+        self.gallery = Gallery((), {})
+        self.start, self.steps = time.monotonic(), 0
+        self.sources = _sources(plan.train)
+        self.notes: dict[str, Any] = {}
+
+    def run(self, device: str) -> Generator[Progress, None, Model]:
+        fit, refit, variance = (self.budget.share(share) for share in SHARES)
+        self.steps = yield from iter_fit(
+            self.network, self.train, self.val, self.config, fit, self.fabric,
+            nominal_px=self.nominal_px, on_best=self._save_best,
+        )  # fmt: skip
+        if isinstance(self.network, HasPrototypes) and self.network.prototype_kinds:
+            yield from self._project(refit)
+        if isinstance(self.network, HasVariance) and self.network.variance_parameters():
+            quick = replace(
+                self.config, validate_every=10**9, weight_decay=0.0, augmentation=None
+            )
+            self.steps += yield from iter_fit(
+                self.network, self.train, (), quick, variance, self.fabric,
+                nominal_px=self.nominal_px, loss=variance_only,
+                parameters=self.network.variance_parameters(),
+            )  # fmt: skip
+        model = self._model()
+        scores = validate(model.network, self.val, self.fabric.device)
+        metrics = {name: asdict(s) for name, s in scores.items()}
+        model = replace(model, record=replace(model.record, metrics=metrics))
+        model.network.cpu()
+        if self.plan.calibrate:
+            model = yield from calibrate_on(model, self.plan.calibrate, device=device)
+        return model.save(self.out)
+
+    def _project(self, budget: Budget) -> Generator[Progress, None, None]:
+        """Projection and refit of the head, with the error before and after each."""
+        self.notes["validation error before projection"] = self._error()
+        self.gallery = yield from iter_project(
+            self.network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
+            cc0=frozenset(d.name for d, _ in self.plan.train if d.is_cc0),
+        )  # fmt: skip
+        self.notes["validation error after projection"] = self._error()
+        every = max(1, self.config.validate_every // 2)
+        quick = replace(self.config, validate_every=every, weight_decay=0.0)
+        self.steps += yield from iter_fit(
+            self.network, self.train, self.val, quick, budget, self.fabric,
+            nominal_px=self.nominal_px, parameters=self.network.head_parameters(),
+        )  # fmt: skip
+        self.notes["validation error after refit"] = self._error()
+
+    def _error(self) -> float | None:
+        if not self.val:
+            return None
+        from celltally.learn.validate import overall_error
+
+        return round(overall_error(validate(self.network, self.val, self.fabric.device)), 4)
+
+    def _save_best(self, network: CountingNetwork, step: int) -> None:
+        self.steps = step
+        if self.fabric.is_global_zero:
+            self._model(copy.deepcopy(network)).save(self.out)
+
+    def _model(self, network: CountingNetwork | None = None) -> Model:
+        model = Model.from_network(
+            network or self.network,
+            name=self.out.name,
+            diameter_px=self.nominal_px,
+            sample=self.sample,
+            training_data=self.sources,
+            training={
+                "seed": self.config.seed,
+                "steps": self.steps,
+                "minutes": round((time.monotonic() - self.start) / 60, 1),
+                "crops per step": f"{self.config.batch} of {self.config.crop} px",
+                **self.notes,
+            },
+            created=date.today().isoformat(),
+        )
+        return replace(
+            model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures
+        )
+
+
+def _sources(pairs: Pairs) -> tuple[TrainingSet, ...]:
+    sets: dict[str, tuple[Dataset, list[Sample]]] = {}
+    for dataset, sample in pairs:
+        sets.setdefault(dataset.name, (dataset, []))[1].append(sample)
+    return tuple(
+        TrainingSet(
+            name=name,
+            images=len(samples),
+            licence=dataset.licence,
+            sha256=hash_files(
+                path for s in samples for path in (s.image, s.dots) if path is not None
+            ),
+        )
+        for name, (dataset, samples) in sets.items()
+    )

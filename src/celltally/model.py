@@ -1,0 +1,239 @@
+"""A model: network + record + calibration + prototypes, saved as a folder (design §4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from celltally import __version__, preprocess
+from celltally.card import render_card
+from celltally.errors import UserError
+from celltally.networks import CountingNetwork, build, config_of
+from celltally.networks.registry import name_of
+from celltally.record import (
+    CALIBRATION,
+    CARD,
+    PROTOTYPES,
+    RECORD,
+    WEIGHTS,
+    ModelRecord,
+    PrototypeRecord,
+    canonical_json,
+    read_calibration,
+    read_prototypes,
+    read_record,
+    sha256_of,
+)
+from celltally.types import Calibration
+
+__all__ = ["Model"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Everything that is needed to count, and to say what counted.
+
+    Attributes
+    ----------
+    network
+        In evaluation mode, float32, on the CPU.
+    record
+        See ``ModelRecord``; its ``sha256`` is the model's identity.
+    calibration, calibration_sha256
+        None and "" for a model that was never calibrated.
+    prototypes
+        One record per prototype; empty where the network has none.
+    pictures
+        PNG files of the folder ``prototypes``, by name.
+    """
+
+    network: CountingNetwork
+    record: ModelRecord
+    calibration: Calibration | None = None
+    calibration_sha256: str = ""
+    prototypes: tuple[PrototypeRecord, ...] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.record.name
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the model."""
+        return self.record.sha256
+
+    @property
+    def diameter_px(self) -> float:
+        """Nominal cell diameter at model scale."""
+        return self.record.diameter_px
+
+    @classmethod
+    def from_network(
+        cls, network: CountingNetwork, *, name: str, diameter_px: float, **details: object
+    ) -> Model:
+        """A model around a network, its weights rounded to what will be stored.
+
+        Parameters
+        ----------
+        network
+            Moved to the CPU and rounded in place to half precision.
+        name, diameter_px
+            See ``ModelRecord``.
+        details
+            Further fields of ``ModelRecord``.
+        """
+        network = network.cpu().float().eval()
+        with torch.no_grad():
+            for tensor in network.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.copy_(tensor.half().float())
+        record = ModelRecord(
+            name=name,
+            network=name_of(network),
+            config=config_of(network),
+            diameter_px=float(diameter_px),
+            preprocessing={
+                "percentiles": list(preprocess.PERCENTILES),
+                "noise_floor": preprocess.NOISE_FLOOR,
+                "ceiling": preprocess.CEILING,
+            },
+            stride=network.stride,
+            halo=network.halo,
+            parameters=sum(p.numel() for p in network.parameters()),
+            celltally=__version__,
+            **details,  # type: ignore[arg-type]
+        )
+        return cls(network, replace(record, sha256=_identity(record, network)))
+
+    def with_calibration(self, calibration: Calibration) -> Model:
+        """The same model with another calibration; its identity stays."""
+        return replace(
+            self,
+            calibration=calibration,
+            calibration_sha256=sha256_of(_calibration_json(calibration)),
+        )
+
+    def save(self, folder: str | Path) -> Model:
+        """Write the model folder; it appears whole or not at all.
+
+        An older model at the same place is replaced. Returns the model as it is
+        stored there.
+
+        Raises
+        ------
+        UserError
+            When the place holds something that is no model, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / RECORD).is_file() and any_content(folder):
+            raise UserError(f"{folder} exists and is no model folder; choose another place")
+        record = replace(self.record, name=folder.name)
+        files = {WEIGHTS: save(_stored(self.network))}
+        if self.calibration is not None:
+            files[CALIBRATION] = _calibration_json(self.calibration)
+        if self.prototypes:
+            records = [asdict(p) for p in self.prototypes]
+            files[PROTOTYPES] = (json.dumps(records, indent=1) + "\n").encode()
+            files |= {f"prototypes/{name}": png for name, png in self.pictures.items()}
+        files[CARD] = render_card(record, self.calibration).encode()
+        record = replace(record, files={name: sha256_of(data) for name, data in files.items()})
+        files[RECORD] = record.to_json().encode()
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temp:
+                fresh = Path(temp) / "new"
+                for name, data in files.items():
+                    (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                    (fresh / name).write_bytes(data)
+                if folder.exists():
+                    folder.rename(Path(temp) / "old")
+                fresh.rename(folder)
+        except OSError as error:
+            reason = error.strerror or os.fspath(folder)
+            raise UserError(f"the model cannot be written to {folder} ({reason})") from None
+        return replace(self, record=replace(record, path=folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Model:
+        """Read a model folder: record first, then the network, then its weights.
+
+        Raises
+        ------
+        UserError
+            When a file is missing, altered, or does not fit the others.
+        """
+        folder = Path(folder)
+        record = read_record(folder)
+        network = build(record.network, record.config)
+        try:
+            tensors = load_file(folder / WEIGHTS)
+            network.load_state_dict({name: t.float() for name, t in tensors.items()})
+        except (SafetensorError, RuntimeError, OSError) as error:
+            line = str(error).splitlines()[0]
+            raise UserError(
+                f"{folder / WEIGHTS} does not fit the network {record.network!r} ({line}); "
+                "copy the model again"
+            ) from None
+        network.eval()
+        if _identity(record, network) != record.sha256:
+            raise UserError(
+                f"{folder / RECORD} states another identity than its content has; "
+                "copy the model again"
+            )
+        calibration, digest = read_calibration(folder)
+        prototypes = read_prototypes(folder)
+        names = [p.png for proto in prototypes for p in proto.patches if p.png]
+        pictures = {n: (folder / "prototypes" / n).read_bytes() for n in names}
+        return cls(network, record, calibration, digest, prototypes, pictures)
+
+
+def any_content(folder: Path) -> bool:
+    """Whether a path is a file or a folder that is not empty."""
+    return not folder.is_dir() or any(folder.iterdir())
+
+
+def remove(folder: Path) -> None:
+    """Delete a model folder (and nothing that is none)."""
+    if (folder / RECORD).is_file():
+        shutil.rmtree(folder)
+
+
+def _calibration_json(calibration: Calibration) -> bytes:
+    return (json.dumps(asdict(calibration), indent=1) + "\n").encode()
+
+
+def _stored(network: CountingNetwork) -> dict[str, Tensor]:
+    """Weights as they are stored: half precision, contiguous, sorted by name."""
+    return {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in sorted(network.state_dict().items())
+    }
+
+
+def _identity(record: ModelRecord, network: CountingNetwork) -> str:
+    """sha256 over what decides a count: network, config, preprocessing, diameter, weights."""
+    head = canonical_json(
+        {
+            "network": record.network,
+            "config": dict(record.config),
+            "preprocessing": dict(record.preprocessing),
+            "diameter_px": record.diameter_px,
+        }
+    )
+    weights = b"".join(
+        canonical_json([name, str(t.dtype), list(t.shape)]) + t.numpy().tobytes()
+        for name, t in _stored(network).items()
+    )
+    return sha256_of(head + weights)

@@ -1,0 +1,134 @@
+"""What a network must offer, and what it may offer.
+
+Callers ask what a network *can do* with ``isinstance(network, HasPrototypes)``,
+never what it is called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+__all__ = ["CountingNetwork", "HasPrototypes", "HasVariance", "Output", "Supervision"]
+
+Supervision = Literal["dots", "counts", "masks"]
+
+
+class Output(NamedTuple):
+    """What a network says of a batch.
+
+    Attributes
+    ----------
+    density
+        ``(N, classes, h, w)`` float32; its sum over h and w is the count of each class.
+    log_variance
+        ``(N, classes, h, w)`` float32, logarithm of the variance of each density cell.
+    distances
+        ``(N, K, h, w)`` squared distances to the K prototypes, of networks that have
+        some, while they are trained; else None.
+    """
+
+    density: Tensor
+    log_variance: Tensor
+    distances: Tensor | None = None
+
+
+class CountingNetwork(nn.Module, ABC):
+    """Base of every family: images at model scale in, density and variance out.
+
+    Attributes
+    ----------
+    config
+        Dataclass of numbers from which the network can be built again.
+    stride
+        Model-scale pixels per density cell.
+    multiple
+        Height and width of the input must be multiples of this.
+    halo
+        Model-scale pixels around a tile that its density depends on; None for
+        networks that take whole images of a fixed size only.
+    supervision
+        What it can be trained on.
+    """
+
+    config_type: ClassVar[type]
+    supervision: ClassVar[frozenset[Supervision]]
+    stride: int
+    multiple: int
+    halo: int | None
+
+    @abstractmethod
+    def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
+        """Density and log-variance of ``(N, 3, H, W)`` float images at model scale.
+
+        Parameters
+        ----------
+        images
+            Normalised images or tiles.
+        context
+            What ``encode_context`` made of the whole images, ``(N, D)``; None
+            where the network has no global context or none is to be used.
+        """
+
+    def encode_context(self, thumbnails: Tensor) -> Tensor | None:
+        """Global context of whole images from their ``(N, 3, 64, 64)`` thumbnails.
+
+        It is computed once per image and given to every tile, so that tiled
+        equals untiled. None where a network needs no such thing.
+        """
+        return None
+
+    def variance_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the variance head alone owns (trained in a step of their own)."""
+        return []
+
+
+@runtime_checkable
+class HasVariance(Protocol):
+    """A network with a variance head trained on its (frozen) features."""
+
+    def variance_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the variance head alone owns."""
+        ...
+
+
+@runtime_checkable
+class HasPrototypes(Protocol):
+    """A network whose density is a weighted sum of similarities to prototypes."""
+
+    @property
+    def prototypes(self) -> Tensor:
+        """``(K, D)``: the first half cell prototypes, the second background ones."""
+        ...
+
+    @property
+    def prototype_kinds(self) -> tuple[str, ...]:
+        """``cell`` or ``background`` for each prototype."""
+        ...
+
+    @property
+    def contribution_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights ``(classes, K)`` and bias ``(classes,)`` of the similarities."""
+        ...
+
+    def features(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(N, D, h, w)`` float32 features that prototypes are compared with."""
+        ...
+
+    def distances(self, features: Tensor) -> Tensor:
+        """``(N, K, h, w)`` squared distances of features to prototypes."""
+        ...
+
+    def similarities(self, distances: Tensor) -> Tensor:
+        """Similarities from squared distances; their weighted sum is the density."""
+        ...
+
+    def set_prototypes(self, prototypes: Tensor) -> None:
+        """Put every prototype onto a feature that was found in a training image."""
+        ...
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Weights and bias of the similarities, refitted after a projection."""
+        ...

@@ -1,0 +1,81 @@
+"""Prototype similarities as the only way to the density (CountXplain, MIDL 2025)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["PrototypeHead"]
+
+
+class PrototypeHead(nn.Module):
+    """Squared distances to prototypes → similarities → density, exactly additive.
+
+    ``density(x) = bias + Σ_k weight_k · log((d_k(x) + 1) / (d_k(x) + ε))`` with
+    ``d_k`` the squared L2 distance of the features at x to prototype k. Nothing
+    follows, so weight × similarity are the contributions of the prototypes.
+
+    Differences from CountXplain, each for a reason: features are free in sign and
+    of constant norm (behind a sigmoid all cosines start high and prototypes of a
+    group stay alike), and distances are divided by the depth, so that they lie in
+    0 … 4 at any depth and the logarithm keeps its slope.
+
+    Parameters
+    ----------
+    depth
+        Channels D of the features.
+    prototypes
+        Number K of prototypes; the first half are cell prototypes, the second
+        half background prototypes.
+    classes
+        Number of density maps.
+    epsilon
+        ε of the similarity; the largest similarity is ``log(1/ε)``.
+    gain
+        Fixed factor on weight and bias: the height of a typical density peak, so
+        that weights are of the order of one.
+    """
+
+    def __init__(
+        self, depth: int, prototypes: int, *, classes: int = 1, epsilon: float, gain: float
+    ) -> None:
+        super().__init__()
+        if prototypes < 2 or prototypes % 2:
+            raise ValueError(f"prototypes come in two groups of equal size, not {prototypes}")
+        self.epsilon, self.gain = epsilon, gain
+        start = torch.randn(prototypes, depth)
+        self.vectors = nn.Parameter(functional.normalize(start, dim=1) * depth**0.5)
+        signs = torch.ones(prototypes)
+        signs[prototypes // 2 :] = -1.0
+        self.weight = nn.Parameter(signs.repeat(classes, 1) / prototypes)
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Squared distances / D of ``(N, D, h, w)`` features, ``(N, K, h, w)``, ≥ 0.
+
+        ``|f − p|² = |f|² − 2 f·p + |p|²`` with ``|f|² = D``, the constant norm that
+        features have: one convolution.
+        """
+        depth = features.shape[1]
+        kernel = self.vectors[:, :, None, None] * (-2.0 / depth)
+        own = 1.0 + self.vectors.square().sum(dim=1) / depth
+        return functional.conv2d(features, kernel, own).clamp_min_(0.0)
+
+    def similarities(self, distances: Tensor) -> Tensor:
+        """``log((d + 1) / (d + ε))``, computed as ``log1p((1 − ε) / (d + ε))``."""
+        if torch.is_grad_enabled():
+            return torch.log1p((1.0 - self.epsilon) / (distances + self.epsilon))
+        # In place: at full resolution the time goes into touching memory.
+        ratio = (distances + self.epsilon).reciprocal_()
+        return ratio.mul_(1.0 - self.epsilon).log1p_()
+
+    def density(self, similarities: Tensor) -> Tensor:
+        """Weighted sum of ``(N, K, h, w)`` similarities, ``(N, classes, h, w)``."""
+        weight, bias = self.contribution_weights
+        return functional.conv2d(similarities, weight[:, :, None, None], bias)
+
+    @property
+    def contribution_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight ``(classes, K)`` and bias ``(classes,)`` of the similarities."""
+        return self.weight * self.gain, self.bias * self.gain

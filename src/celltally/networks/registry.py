@@ -1,0 +1,95 @@
+"""Networks by name: a decorator registers a family, a lookup names the valid ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, fields
+from importlib import import_module
+from typing import Any, TypeVar
+
+from celltally.errors import UserError
+from celltally.networks.base import CountingNetwork
+
+__all__ = ["build", "config_of", "names", "register"]
+
+Family = TypeVar("Family", bound=type[CountingNetwork])
+
+#: Files of this package that hold a family each; importing one registers it.
+FAMILY_MODULES = ("tally",)
+
+_families: dict[str, type[CountingNetwork]] = {}
+
+
+def register(name: str) -> Callable[[Family], Family]:
+    """Register a network class under a name.
+
+    Raises
+    ------
+    ValueError
+        When another class already has the name.
+    """
+
+    def add(family: Family) -> Family:
+        known = _families.get(name)
+        if known is not None and known.__qualname__ != family.__qualname__:
+            raise ValueError(f"the network name {name!r} is taken by {known.__qualname__}")
+        _families[name] = family
+        return family
+
+    return add
+
+
+def names() -> list[str]:
+    """Names of all registered families, sorted."""
+    _load()
+    return sorted(_families)
+
+
+def build(name: str, config: Mapping[str, Any] | None = None) -> CountingNetwork:
+    """Build a network with random weights from its name and config.
+
+    Parameters
+    ----------
+    name
+        A registered name.
+    config
+        Fields of the family's config dataclass; missing ones take their default.
+
+    Raises
+    ------
+    UserError
+        For an unknown name or config key; the sentence lists the valid ones.
+    """
+    _load()
+    if name not in _families:
+        raise UserError(f"there is no network {name!r}; choose one of: {', '.join(names())}")
+    family = _families[name]
+    known = {f.name: f for f in fields(family.config_type)}
+    given = dict(config or {})
+    if unknown := sorted(set(given) - set(known)):
+        raise UserError(
+            f"the network {name!r} has no setting {unknown[0]!r}; valid: {', '.join(known)}"
+        )
+    for key, value in given.items():  # JSON has no tuples
+        default = known[key].default
+        if isinstance(value, list) and (default is MISSING or isinstance(default, tuple)):
+            given[key] = tuple(value)
+    return family(family.config_type(**given))  # type: ignore[call-arg]
+
+
+def config_of(network: CountingNetwork) -> dict[str, Any]:
+    """Config of a network as JSON can hold it."""
+    return asdict(network.config)  # type: ignore[call-overload, no-any-return]
+
+
+def name_of(network: CountingNetwork) -> str:
+    """Name under which the network's class is registered."""
+    for name, family in _families.items():
+        if type(network) is family:
+            return name
+    raise ValueError(f"{type(network).__qualname__} is not registered")
+
+
+def _load() -> None:
+    for module in FAMILY_MODULES:
+        import_module(f"celltally.networks.{module}")

@@ -1,0 +1,244 @@
+"""Our network: the ideas of the four published systems in one small one.
+
+A multi-scale encoder–decoder (the feature pyramid of Hernández et al. 2018),
+global context (DCL, MICCAI 2024) from a thumbnail of the whole image, prototype
+similarities as the only way to the density (CountXplain, MIDL 2025), and a
+log-variance for every density cell (Hernández et al. 2018) on detached features,
+so that it cannot spoil the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from celltally.networks.base import CountingNetwork, Output, Supervision
+from celltally.networks.layers import ChannelNorm, Downsample, ResidualBlock, UnitNorm
+from celltally.networks.prototypes import PrototypeHead
+from celltally.networks.registry import register
+
+__all__ = ["Tally", "TallyConfig"]
+
+
+@dataclass(frozen=True)
+class TallyConfig:
+    """The numbers of the network.
+
+    Attributes
+    ----------
+    widths
+        Channels at 1/2, 1/4, 1/8, … of model scale.
+    encoder_blocks, decoder_blocks
+        Residual blocks per level; the deepest level has no decoder.
+    depth
+        Channels of the features that prototypes are compared with.
+    prototypes
+        Number of prototypes, half of them cell and half background; 0 for a plain
+        1×1 head (what the prototypes are measured against).
+    epsilon
+        ε of the similarity.
+    gain
+        Height of a typical density peak.
+    context
+        Size of the global context vector; 0 for none.
+    classes
+        Number of density maps.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
+    depth: int = 32
+    prototypes: int = 32
+    epsilon: float = 1e-2
+    gain: float = 0.1
+    context: int = 16
+    classes: int = 1
+
+
+@register("tally")
+class Tally(CountingNetwork):
+    """See the module's text and ``TallyConfig``."""
+
+    config_type: ClassVar[type] = TallyConfig
+    supervision: ClassVar[frozenset[Supervision]] = frozenset({"dots", "counts"})
+    stride = 2
+
+    def __init__(self, config: TallyConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, levels = config.widths, len(config.widths)
+        self.multiple = 2**levels
+        self.halo = _reach(config)
+        self.stem = nn.Conv2d(3, widths[0], 4, stride=2, padding=1)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(w) for _ in range(n)))
+            for w, n in zip(widths, config.encoder_blocks, strict=True)
+        )
+        self.down = nn.ModuleList(Downsample(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.decoder = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(w) for _ in range(n)))
+            for w, n in zip(widths, config.decoder_blocks, strict=False)
+        )
+        self.context_encoder = _context_encoder(config.context) if config.context else None
+        self.modulate = (
+            nn.ModuleList(_zero(nn.Linear(config.context, 2 * w)) for w in widths)
+            if config.context
+            else None
+        )
+        self.project = nn.Sequential(
+            ChannelNorm(widths[0]),
+            nn.Conv2d(widths[0], config.depth, 1),
+            UnitNorm(),
+        )
+        self.head: PrototypeHead | nn.Conv2d = (
+            PrototypeHead(
+                config.depth,
+                config.prototypes,
+                classes=config.classes,
+                epsilon=config.epsilon,
+                gain=config.gain,
+            )
+            if config.prototypes
+            else nn.Conv2d(config.depth, config.classes, 1)
+        )
+        self.variance = nn.Sequential(
+            nn.Conv2d(config.depth + config.classes, 32, 1),
+            nn.ReLU(),
+            _zero(nn.Conv2d(32, config.classes, 1)),
+        )
+        # A density cell of a lone cell's blob errs by some hundredths.
+        nn.init.constant_(self.variance[2].bias, -7.0)  # type: ignore[arg-type]
+
+    def encode_context(self, thumbnails: Tensor) -> Tensor | None:
+        """``(N, 3, 64, 64)`` → ``(N, context)``."""
+        if self.context_encoder is None:
+            return None
+        context: Tensor = self.context_encoder(thumbnails)
+        return context
+
+    def features(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(N, 3, H, W)`` → ``(N, depth, H/2, W/2)`` float32 of norm √depth."""
+        x = self.stem(images)
+        skips: list[Tensor] = []
+        for level, blocks in enumerate(self.encoder):
+            x = self.down[level - 1](x) if level else x
+            x = blocks(self._modulated(x, context, level))
+            skips.append(x)
+        x = skips.pop()
+        for level in reversed(range(len(self.decoder))):
+            x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
+            x = self.decoder[level](x + skips[level])
+        features: Tensor = self.project(x)
+        return features
+
+    def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
+        """See ``CountingNetwork.forward``."""
+        features = self.features(images, context)
+        # Similarities and sums lose a cell in a thousand below float32.
+        with torch.autocast(images.device.type, enabled=False):
+            if isinstance(self.head, PrototypeHead):
+                distances = self.distances(features)
+                density = self.head.density(self.similarities(distances))
+            else:
+                distances, density = None, self.head(features) * self.config.gain
+            known = torch.cat([features.detach(), density.detach()], dim=1)
+            return Output(
+                density=density,
+                log_variance=self.variance(known).clamp(-16.0, 6.0),
+                distances=distances if self.training else None,
+            )
+
+    def _modulated(self, x: Tensor, context: Tensor | None, level: int) -> Tensor:
+        """Scale and shift channels by the global context (FiLM, Perez et al. 2018, eq. 2)."""
+        if context is None or self.modulate is None:
+            return x
+        scale, shift = self.modulate[level](context)[:, :, None, None].chunk(2, dim=1)
+        return x * (1.0 + scale) + shift
+
+    def variance_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the log-variance head."""
+        return list(self.variance.parameters())
+
+    # ---- HasPrototypes -------------------------------------------------------
+
+    @property
+    def prototypes(self) -> Tensor:
+        """``(K, D)``."""
+        return self._prototype_head.vectors
+
+    @property
+    def prototype_kinds(self) -> tuple[str, ...]:
+        """The first half are cell prototypes."""
+        half = self.config.prototypes // 2
+        return ("cell",) * half + ("background",) * half
+
+    @property
+    def contribution_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight ``(classes, K)`` and bias ``(classes,)``."""
+        return self._prototype_head.contribution_weights
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Squared distances / depth, ``(N, K, h, w)``."""
+        return self._prototype_head.distances(features)
+
+    def similarities(self, distances: Tensor) -> Tensor:
+        """``log((d + 1) / (d + ε))``."""
+        return self._prototype_head.similarities(distances)
+
+    def set_prototypes(self, prototypes: Tensor) -> None:
+        """Replace all prototypes by ``(K, D)`` features."""
+        with torch.no_grad():
+            self._prototype_head.vectors.copy_(prototypes)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Weight and bias of the last layer, refitted after a projection."""
+        head = self.head
+        return [head.weight] + ([head.bias] if head.bias is not None else [])
+
+    @property
+    def _prototype_head(self) -> PrototypeHead:
+        if not isinstance(self.head, PrototypeHead):
+            raise TypeError("this network was built with a plain head: prototypes=0")
+        return self.head
+
+
+def _context_encoder(size: int) -> nn.Sequential:
+    """Three strided convolutions and a mean: what kind of image this is."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 4, stride=4),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, size),
+        nn.Tanh(),
+    )
+
+
+def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """Start a layer at zero, so that it first changes nothing."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _reach(config: TallyConfig) -> int:
+    """Model-scale pixels that a density cell can depend on, rounded up to whole tiles' multiples."""
+    reach = 2  # the stem
+    levels = len(config.widths)
+    for level in range(levels):
+        cell = 2 ** (level + 1)
+        blocks = config.encoder_blocks[level]
+        if level < levels - 1:
+            blocks += config.decoder_blocks[level]
+        reach += cell * blocks * ResidualBlock.reach
+        reach += cell if level else 0  # a cell of this level spans `cell` pixels
+    multiple = 2**levels
+    return -(-reach // multiple) * multiple

@@ -1,0 +1,171 @@
+"""Pixels of any kind → the numbers that networks are shown.
+
+Percentiles are taken once per image, so that a tile is scaled as its image is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltally.errors import UserError
+
+__all__ = ["IntensityRange", "finite", "image_statistics", "intensity_range", "normalise"]
+
+#: Lower and upper percentile that become 0 and 1.
+PERCENTILES = (0.5, 99.9)
+#: The range is at least this many noise standard deviations wide, so that the
+#: noise of an empty field is not blown up to look like cells.
+NOISE_FLOOR = 8.0
+#: Brighter than the upper percentile by more than this is clipped.
+CEILING = 3.0
+#: Percentiles of larger images are taken from a regular subsample.
+SAMPLE_PIXELS = 4_000_000
+
+
+@dataclass(frozen=True)
+class IntensityRange:
+    """What an image's intensities were scaled by.
+
+    Attributes
+    ----------
+    low, high
+        Values that become 0 and 1.
+    noise
+        Robust standard deviation of the pixel noise, in image units.
+    empty
+        Whether the image shows nothing: it is constant.
+    """
+
+    low: float
+    high: float
+    noise: float
+    empty: bool
+
+
+def finite(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Pixels as float32 with NaN and infinities replaced by the finite median.
+
+    Parameters
+    ----------
+    pixels
+        ``(H, W)`` or ``(H, W, 3)``, any numeric dtype or bool.
+
+    Raises
+    ------
+    UserError
+        When the shape or dtype is no image plane's, or no pixel is finite.
+    """
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise UserError(
+            f"an image plane has the shape (height, width) or (height, width, 3), not "
+            f"{pixels.shape}; choose a channel and a plane"
+        )
+    if 0 in pixels.shape:
+        raise UserError(f"the image is empty: its shape is {pixels.shape}; choose another file")
+    if not (np.issubdtype(pixels.dtype, np.number) or pixels.dtype == bool) or np.iscomplexobj(
+        pixels
+    ):
+        raise UserError(f"pixels of type {pixels.dtype} cannot be counted; save them as numbers")
+    with np.errstate(over="ignore"):
+        values = pixels.astype(np.float32)
+    good = np.isfinite(values)
+    if good.all():
+        return values
+    if not good.any():
+        raise UserError("every pixel is NaN or infinite; check how the image was saved")
+    values[~good] = np.median(values[good])
+    return values
+
+
+def intensity_range(values: NDArray[np.float32]) -> IntensityRange:
+    """Range by percentiles of the whole image, at least ``NOISE_FLOOR`` × noise wide."""
+    stride = max(1, int(np.ceil(np.sqrt(values[..., 0].size if values.ndim == 3 else values.size)
+                                / np.sqrt(SAMPLE_PIXELS))))
+    sample = values[::stride, ::stride].astype(np.float64)
+    low, high = np.percentile(sample, PERCENTILES)
+    grey = values.mean(axis=2) if values.ndim == 3 else values
+    noise = _noise(grey)
+    lowest, highest = float(sample.min()), float(sample.max())
+    if high - low <= 0:  # fewer than a thousandth of the pixels differ
+        low, high = lowest, highest
+    empty = not highest > lowest
+    return IntensityRange(
+        low=float(low),
+        high=float(max(high, low + NOISE_FLOOR * noise)) if not empty else float(low) + 1.0,
+        noise=noise,
+        empty=empty,
+    )
+
+
+def _noise(grey: NDArray[np.float32]) -> float:
+    """Noise from the median absolute second difference along rows (robust to edges)."""
+    if grey.shape[1] < 3:
+        return 0.0
+    rows = grey[:: max(1, grey.shape[0] // 512)].astype(np.float64)
+    second = rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]
+    # A Gaussian's second difference has a standard deviation of sqrt(6) sigma,
+    # and its median absolute value is 0.6745 of that.
+    return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6.0))
+
+
+def normalise(
+    pixels: NDArray[np.generic],
+) -> tuple[NDArray[np.float32], IntensityRange]:
+    """Scale a plane so that its range becomes 0 … 1.
+
+    Parameters
+    ----------
+    pixels
+        ``(H, W)`` or ``(H, W, 3)``; the samples of a colour image share one range,
+        so that colours are kept.
+
+    Returns
+    -------
+    values
+        float32 of shape ``(C, H, W)``, C = 1 or 3, clipped to
+        ``[-CEILING, CEILING]``.
+    scaling
+        What it was scaled by.
+    """
+    values = finite(pixels)
+    scaling = intensity_range(values)
+    values = (values - np.float32(scaling.low)) / np.float32(scaling.high - scaling.low)
+    np.clip(values, -CEILING, CEILING, out=values)
+    return (
+        np.ascontiguousarray(values.transpose(2, 0, 1)) if values.ndim == 3 else values[None],
+        scaling,
+    )
+
+
+def image_statistics(
+    values: NDArray[np.float32], scaling: IntensityRange
+) -> Mapping[str, float]:
+    """Figures by which an image is compared with those a model was trained on.
+
+    Parameters
+    ----------
+    values
+        Normalised ``(C, H, W)``.
+
+    Returns
+    -------
+    mapping
+        ``contrast`` (log10 of range / noise), ``colour`` (mean absolute
+        difference between samples), ``brightness`` (mean of the normalised
+        image).
+    """
+    contrast = (scaling.high - scaling.low) / max(scaling.noise, 1e-3 * (scaling.high - scaling.low))
+    colour = (
+        float(np.abs(values - values.mean(axis=0, keepdims=True)).mean())
+        if values.shape[0] == 3
+        else 0.0
+    )
+    return {
+        "contrast": float(np.log10(contrast)),
+        "colour": colour,
+        "brightness": float(values.mean()),
+    }

@@ -1,0 +1,346 @@
+"""The records that travel between the rooms; frozen, and free of torch and Qt.
+
+Coordinates are ``(y, x)`` in pixels of the full-resolution image, with the
+origin at the centre of the top-left pixel, as napari's Points layer has them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "DOT_STATES",
+    "ArrayLazy",
+    "Calibration",
+    "DotState",
+    "Dots",
+    "Grid",
+    "Image",
+    "Interval",
+    "IntervalKind",
+    "Prediction",
+    "Progress",
+]
+
+DotState = Literal["proposed", "confirmed", "added", "moved", "removed"]
+DOT_STATES: tuple[DotState, ...] = ("proposed", "confirmed", "added", "moved", "removed")
+
+IntervalKind = Literal["calibrated", "provisional", "not calibrated", "exact"]
+
+
+class ArrayLazy(Protocol):
+    """What is asked of pixels that may still be on disk (numpy, zarr, memmap)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, key: Any) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pixels as they are in the file, and what the file says of them.
+
+    Attributes
+    ----------
+    data
+        Array in the file's own dtype, read on indexing where the file allows it.
+    axes
+        One letter per axis of ``data``: T, C, Z, Y, X, and S for the samples of
+        RGB(A). Y and X are always there.
+    name
+        The file's name (what ``counts.csv`` calls ``image``).
+    path
+        Where it was read from, if from a file.
+    pixel_size_um
+        ``(y, x)`` in micrometres, or None where the file does not say.
+    channel_names
+        One name per channel, or empty.
+    scene
+        Name of the scene in files that hold several, or None.
+    """
+
+    data: ArrayLazy
+    axes: str
+    name: str
+    path: Path | None = None
+    pixel_size_um: tuple[float, float] | None = None
+    channel_names: tuple[str, ...] = ()
+    scene: str | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of every axis, by its letter."""
+        return dict(zip(self.axes, self.data.shape, strict=True))
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the last axis holds colour samples."""
+        return "S" in self.axes
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a density lie on the image.
+
+    Cell ``(i, j)`` covers ``[origin + i·step, origin + (i+1)·step)`` in image
+    pixels along each axis.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns of the density.
+    step
+        Height and width of one cell in image pixels.
+    origin
+        Top-left corner of cell (0, 0); −0.5 is the corner of the first pixel.
+    """
+
+    shape: tuple[int, int]
+    step: tuple[float, float] = (1.0, 1.0)
+    origin: tuple[float, float] = (-0.5, -0.5)
+
+    def to_cells(self, yx: ArrayLike) -> NDArray[np.float64]:
+        """Image coordinates ``(n, 2)`` → fractional cell edges (cell i covers [i, i+1))."""
+        return (np.asarray(yx, dtype=np.float64).reshape(-1, 2) - self.origin) / self.step
+
+    def to_image(self, cells: ArrayLike) -> NDArray[np.float64]:
+        """Fractional cell edges ``(n, 2)`` → image coordinates."""
+        return np.asarray(cells, dtype=np.float64).reshape(-1, 2) * self.step + self.origin
+
+
+def _column(value: ArrayLike, n: int, dtype: Any) -> NDArray[Any]:
+    column = np.asarray(value, dtype=dtype)
+    column = np.full(n, column, dtype=column.dtype) if column.ndim == 0 else column
+    if column.shape != (n,):
+        raise ValueError(f"a column of {column.shape} entries does not fit {n} dots")
+    return column
+
+
+@dataclass(frozen=True, eq=False)
+class Dots:
+    """Positions of cells, one row per dot.
+
+    Attributes
+    ----------
+    yx
+        ``(n, 2)`` float64, image pixels.
+    id
+        ``(n,)`` str: a UUID (hex) that survives moves, saves and exports.
+    t, z
+        ``(n,)`` int64: time point and plane.
+    label
+        ``(n,)`` str: the cell's class (the CSV column ``class``).
+    score
+        ``(n,)`` float32 in [0, 1]-like units; NaN where nobody scored it.
+    state
+        ``(n,)`` str, one of ``DOT_STATES``.
+    source
+        ``(n,)`` str: the sha256 of the model, or the person, that it came from.
+    """
+
+    yx: NDArray[np.float64]
+    id: NDArray[np.str_]
+    t: NDArray[np.int64]
+    z: NDArray[np.int64]
+    label: NDArray[np.str_]
+    score: NDArray[np.float32]
+    state: NDArray[np.str_]
+    source: NDArray[np.str_]
+
+    @classmethod
+    def new(
+        cls,
+        yx: ArrayLike = (),
+        *,
+        id: ArrayLike | None = None,  # noqa: A002  (the column's name)
+        t: ArrayLike = 0,
+        z: ArrayLike = 0,
+        label: ArrayLike = "cell",
+        score: ArrayLike = np.nan,
+        state: ArrayLike = "proposed",
+        source: ArrayLike = "",
+    ) -> Dots:
+        """Dots from positions; scalars are repeated, missing ids are drawn.
+
+        Raises
+        ------
+        ValueError
+            When a column's length is not the number of positions, or a state is
+            not one of ``DOT_STATES``.
+        """
+        points = np.asarray(yx, dtype=np.float64).reshape(-1, 2)
+        n = len(points)
+        ids = [uuid.uuid4().hex for _ in range(n)] if id is None else id
+        states = _column(state, n, np.str_)
+        if unknown := set(states.tolist()) - set(DOT_STATES):
+            raise ValueError(f"unknown dot state {sorted(unknown)}; valid: {', '.join(DOT_STATES)}")
+        return cls(
+            yx=points,
+            id=_column(ids, n, np.str_),
+            t=_column(t, n, np.int64),
+            z=_column(z, n, np.int64),
+            label=_column(label, n, np.str_),
+            score=_column(score, n, np.float32),
+            state=states,
+            source=_column(source, n, np.str_),
+        )
+
+    def __len__(self) -> int:
+        return len(self.yx)
+
+    def __getitem__(self, rows: ArrayLike | slice) -> Dots:
+        """Pick rows by slice, mask or indices."""
+        key = rows if isinstance(rows, slice) else np.asarray(rows)
+        return replace(self, **{f.name: getattr(self, f.name)[key] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A count's confidence interval.
+
+    Attributes
+    ----------
+    low, high
+        Bounds in cells; ``low`` is never below zero. NaN where there is none.
+    level
+        Nominal coverage, in (0, 1).
+    kind
+        ``calibrated``, ``provisional`` (too few data), ``not calibrated`` (image
+        unlike the training data, or a model without calibration) or ``exact``.
+    reason
+        In words, why the kind is not ``calibrated``; empty otherwise.
+    """
+
+    low: float
+    high: float
+    level: float
+    kind: IntervalKind
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was learned from images that chose nothing else (design §7).
+
+    The score of an image is ``|count error| / s`` with
+    ``s² = alpha·Σ variance + beta·(Σ density)² + gamma``.
+
+    Attributes
+    ----------
+    alpha, beta, gamma
+        Non-negative coefficients of s².
+    scores
+        Sorted scores of the calibration images; the level curve.
+    n, groups
+        Number of images and of independent groups among them.
+    date
+        ISO date of the calibration.
+    sets
+        Names of the data sets.
+    ranges
+        For every image statistic the (low, high) seen in training and
+        calibration images; outside of it an image is *unlike* them.
+    kind
+        ``calibrated``, or ``provisional`` where the data were too few.
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    scores: tuple[float, ...]
+    n: int
+    groups: int
+    date: str
+    sets: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    kind: Literal["calibrated", "provisional"] = "calibrated"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a long job; jobs are generators that yield these.
+
+    Attributes
+    ----------
+    done, total
+        Steps done, and steps in all (0 where unknown).
+    message
+        What is being done, or a sentence that the user should read.
+    values
+        Figures that go with the step (``loss``, ``val_mae``, …).
+    """
+
+    done: int
+    total: int
+    message: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says about one image (one plane of it).
+
+    Attributes
+    ----------
+    density
+        ``(K, h, w)`` float32, cells per density cell; its sum is the count. One
+        map per class.
+    variance
+        ``(K, h, w)`` float32 ≥ 0, the model's aleatoric variance per density cell.
+    grid
+        Where the density's cells lie on the image.
+    image_shape
+        ``(H, W)`` of the image in pixels.
+    classes
+        Names of the K classes.
+    diameter_px
+        Cell diameter in image pixels that the image was rescaled by.
+    model, model_sha256
+        Name and identity of the model.
+    calibration, calibration_sha256
+        The model's calibration, and its hash; None and "" where it has none.
+    statistics
+        Figures of the image (contrast, focus, …) that ``calibration.ranges``
+        bounds.
+    image
+        Name of the image.
+    seconds
+        Time that the prediction took.
+    notes
+        Sentences that the user should read (smaller tiles, other device, …).
+    """
+
+    density: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    grid: Grid
+    image_shape: tuple[int, int]
+    diameter_px: float
+    model: str
+    model_sha256: str
+    classes: tuple[str, ...] = ("cell",)
+    calibration: Calibration | None = None
+    calibration_sha256: str = ""
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    image: str = ""
+    seconds: float = float("nan")
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> NDArray[np.float64]:
+        """Integral of the density per class, never below zero."""
+        return np.maximum(self.density.sum(axis=(1, 2), dtype=np.float64), 0.0)
+
+    @property
+    def count(self) -> float:
+        """Integral of the density over all classes, never below zero."""
+        return float(self.counts.sum())

@@ -1,0 +1,79 @@
+"""Models by name: those that ship, and the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_data_path
+
+from celltally.errors import UserError
+from celltally.record import PICKLED, RECORD, ModelRecord, read_record
+
+if TYPE_CHECKING:
+    from celltally.model import Model
+
+__all__ = ["DEFAULT_MODEL", "available", "find", "load", "shipped_models_dir", "user_models_dir"]
+
+DEFAULT_MODEL = "general"
+
+
+def shipped_models_dir() -> Path:
+    """Folder of the models that ship: inside the package, or ``models`` of a source tree."""
+    packed = Path(__file__).parent / "_models"
+    return packed if packed.is_dir() else Path(__file__).parents[2] / "models"
+
+
+def user_models_dir() -> Path:
+    """Folder of the user's own models (it need not exist)."""
+    return Path(user_data_path("celltally", appauthor=False)) / "models"
+
+
+def available() -> list[ModelRecord]:
+    """Records of all models, the default first, then by name; a user's model hides a
+    shipped one of the same name. Damaged folders are left out.
+    """
+    records: dict[str, ModelRecord] = {}
+    for directory in (shipped_models_dir(), user_models_dir()):
+        for folder in sorted(directory.iterdir()) if directory.is_dir() else []:
+            if not (folder / RECORD).is_file():
+                continue
+            try:
+                records[folder.name] = read_record(folder)
+            except UserError:
+                continue  # `find` by its name tells what is wrong with it
+    return sorted(records.values(), key=lambda r: (r.name != DEFAULT_MODEL, r.name))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Folder of a model by name, or a path as it is.
+
+    Raises
+    ------
+    UserError
+        When there is none; the sentence lists the names.
+    """
+    text = str(name_or_path)
+    for directory in (user_models_dir(), shipped_models_dir()):
+        if text and Path(text).name == text and (directory / text / RECORD).is_file():
+            return directory / text
+    path = Path(text)
+    if text and (path.is_dir() or path.suffix in PICKLED):
+        return path
+    names = ", ".join(record.name for record in available()) or "none"
+    raise UserError(
+        f"there is no model {text!r}; give one of these names: {names}, or a model folder's path"
+    )
+
+
+def load(name_or_path: str | Path = DEFAULT_MODEL) -> Model:
+    """Load a model by name or from a folder.
+
+    Raises
+    ------
+    UserError
+        When there is none, or its folder is damaged.
+    """
+    from celltally.model import Model
+
+    return Model.load(find(name_or_path))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from celltally.errors import UserError
+from celltally.intervals import of
+from celltally.types import Calibration, Grid, Prediction
+
+CALIBRATION = Calibration(
+    alpha=2.0,
+    beta=0.01,
+    gamma=3.0,
+    scores=tuple(float(i) / 10 for i in range(1, 40)),
+    n=39,
+    groups=39,
+    date="2024-05-01",
+    ranges={"diameter_px": (8.0, 30.0), "contrast": (1.0, 2.0)},
+)
+
+
+def prediction_of(
+    count: float = 100.0,
+    variance: float = 50.0,
+    calibration: Calibration | None = CALIBRATION,
+    **statistics: float,
+) -> Prediction:
+    density = np.full((1, 4, 5), count / 20, dtype=np.float32)
+    return Prediction(
+        density=density,
+        variance=np.full_like(density, variance / 20),
+        grid=Grid((4, 5)),
+        image_shape=(4, 5),
+        diameter_px=12.0,
+        model="fake",
+        model_sha256="c0ffee",
+        calibration=calibration,
+        statistics=statistics,
+    )
+
+
+def test_the_bounds() -> None:
+    interval = of(prediction_of(), 0.95)
+    half = 3.8 * math.sqrt(2 * 50 + 0.01 * 100**2 + 3)
+    assert interval.low == pytest.approx(100 - half, rel=1e-5)
+    assert interval.high == pytest.approx(100 + half, rel=1e-5)
+    assert (interval.level, interval.kind, interval.reason) == (0.95, "calibrated", "")
+
+
+def test_higher_levels_are_wider() -> None:
+    widths = [(i := of(prediction_of(), x)).high - i.low for x in (0.1, 0.5, 0.9, 0.97, 0.99)]
+    assert widths == sorted(set(widths))
+
+
+def test_never_below_zero() -> None:
+    assert of(prediction_of(count=3.0)).low == 0
+    nothing = of(prediction_of(count=0.0, variance=0.0))
+    assert nothing.low == 0
+    assert nothing.high == pytest.approx(3.8 * 3**0.5)
+
+
+def test_too_high_a_level_is_provisional_and_says_so() -> None:
+    interval = of(prediction_of(), 0.99)
+    assert interval.kind == "provisional"
+    assert "39 independent groups" in interval.reason
+    assert "0.99" in interval.reason
+
+
+def test_a_provisional_calibration_stays_provisional() -> None:
+    interval = of(prediction_of(calibration=replace(CALIBRATION, kind="provisional")), 0.5)
+    assert interval.kind == "provisional"
+    assert interval.reason
+
+
+def test_without_calibration_there_are_no_bounds() -> None:
+    interval = of(prediction_of(calibration=None))
+    assert interval.kind == "not calibrated"
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+    assert "no calibration" in interval.reason
+
+
+def test_an_unlike_image_is_named_and_keeps_its_bounds() -> None:
+    interval = of(prediction_of(diameter_px=60.0, contrast=0.9))
+    assert interval.kind == "not calibrated"
+    assert "cells much larger than any seen (60; seen: 8 to 30)" in interval.reason
+    assert "contrast lower than any seen" in interval.reason
+    like = of(prediction_of(diameter_px=30.0, contrast=1.0))
+    assert like.kind == "calibrated"
+    assert (interval.low, interval.high) == (like.low, like.high)
+
+
+def test_a_statistic_without_words_of_its_own() -> None:
+    calibration = replace(CALIBRATION, ranges={"wobble": (0.0, 1.0)})
+    assert "wobble much higher" in of(prediction_of(calibration=calibration, wobble=9.0)).reason
+    assert of(prediction_of(calibration=calibration, wobble=math.nan)).kind == "calibrated"
+
+
+def test_a_prediction_that_is_not_finite_has_no_bounds() -> None:
+    interval = of(prediction_of(variance=math.inf))
+    assert interval.kind == "not calibrated"
+    assert math.isnan(interval.low)
+
+
+@pytest.mark.parametrize("level", [0, 1, -0.5, 95, float("nan"), True, "0.95"])
+def test_levels_outside_zero_and_one_are_named(level: object) -> None:
+    with pytest.raises(UserError, match=str(level)):
+        of(prediction_of(), level)  # type: ignore[arg-type]
