@@ -66,7 +66,7 @@ system:
 	  echo "Installing the system packages$$missing."; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
-	    || echo "Some of$$missing could not be installed: without them a window may not open."; \
+	    || echo "Not all of them could be installed; without them a window may not open."; \
 	else \
 	  echo "A window needs system packages that are missing here; have them installed:$$missing."; \
 	fi

@@ -7,9 +7,11 @@ checked here.
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ PACKAGE = ROOT / "src" / "celltally"
 
 TORCH_FREE = (
     "celltally",
+    "celltally.cli",
     "celltally.density",
     "celltally.diameter",
     "celltally.errors",
@@ -59,11 +62,18 @@ def check_contracts(source: Path, *contracts: str) -> subprocess.CompletedProces
     )
 
 
-def loaded_after(module: str) -> set[str]:
-    """Top-level packages in memory after importing ``module`` in a fresh interpreter."""
-    code = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(run.stdout.split())
+def first_to_load(packages: set[str], modules: tuple[str, ...]) -> str:
+    """Import modules one by one in a fresh interpreter; say which first brought a package in."""
+    code = (
+        "import importlib, sys\n"
+        f"for module in {modules!r}:\n"
+        "    importlib.import_module(module)\n"
+        f"    found = {packages!r} & {{name.partition('.')[0] for name in sys.modules}}\n"
+        "    if found:\n"
+        "        sys.exit(f'{module} loads {sorted(found)}')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return run.stderr.strip()
 
 
 def unpicklings(tree: ast.AST) -> list[int]:
@@ -100,8 +110,8 @@ def test_every_contract_is_kept():
         ("layers", "unplaced.py", ""),
         ("window", "predict.py", "import napari"),
         ("window", "density/maps.py", "from qtpy.QtCore import QTimer"),
-        ("window", "cli.py", "def late():\n    import magicgui"),
-        ("demo", "batch.py", "from celltally._napari import jobs"),
+        ("window", "cli/__init__.py", "def late():\n    import magicgui"),
+        ("demo", "batch/run.py", "from celltally._napari import jobs"),
         ("faces", "_napari/jobs.py", "import celltally.cli"),
         ("torch-free", "intervals/of.py", "import torch"),
         ("torch-free", "io/images.py", "from torchvision.io import read_image"),
@@ -145,15 +155,25 @@ def test_other_loading_is_not_taken_for_it(code):
     assert unpicklings(ast.parse(code)) == []
 
 
-@pytest.mark.parametrize("module", TORCH_FREE)
-def test_rooms_without_torch_load_neither_torch_nor_a_window(module):
-    assert not loaded_after(module) & (TORCH | WINDOW)
+def test_rooms_without_torch_load_neither_torch_nor_a_window():
+    assert first_to_load(TORCH | WINDOW, TORCH_FREE) == ""
 
 
-@pytest.mark.parametrize("module", HEADLESS)
-def test_headless_rooms_load_no_window(module):
-    assert not loaded_after(module) & WINDOW
+def test_headless_rooms_load_no_window():
+    assert first_to_load(WINDOW, HEADLESS) == ""
 
 
 def test_what_is_loaded_is_seen():
-    assert "torch" in loaded_after("torch.version")
+    assert first_to_load({"email"}, ("json", "email.message")) == "email.message loads ['email']"
+
+
+def test_the_architecture_explains_every_dependency_and_room():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    required = project["dependencies"] + extras["napari"] + extras["formats"] + extras["dev"]
+    names = {re.split(r"[\[<>=]", entry)[0] for entry in required}
+    rooms = {path.name for path in PACKAGE.glob("[!_]*.py")}
+    rooms |= {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[\w./-]+", text))
+    assert sorted((names | rooms) - {word.rstrip(".") for word in words}) == []

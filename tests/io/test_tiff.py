@@ -25,7 +25,18 @@ def noise(*shape, dtype="uint16"):
 
 @pytest.mark.parametrize(
     "dtype",
-    ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"],
+    [
+        "bool",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "float16",
+        "float32",
+        "float64",
+    ],
 )
 @pytest.mark.parametrize(
     "options",
@@ -39,8 +50,8 @@ def noise(*shape, dtype="uint16"):
     ],
 )
 def test_every_dtype_and_layout(tmp_path, dtype, options):
-    if options.get("predictor") and dtype == "bool":
-        pytest.skip("TIFF has no predictor for bits")
+    if dtype == "bool":
+        options = {**options, "predictor": False}  # TIFF has none for bits
     pixels = noise(45, 37, dtype=dtype)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels, photometric="minisblack", **options)
@@ -195,9 +206,7 @@ def test_one_image_has_no_scenes(tmp_path):
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_unnamed_axes(tmp_path, shape, axes, compression):
     pixels = noise(*shape)
-    tifffile.imwrite(
-        tmp_path / "a.tif", pixels, photometric="minisblack", compression=compression
-    )
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", compression=compression)
     image = read_image(tmp_path / "a.tif")
     assert image.axes == axes
     assert np.array_equal(np.asarray(image.data), pixels)
@@ -212,9 +221,7 @@ def test_pages_without_any_metadata(tmp_path):
 
 
 def test_too_many_axes(tmp_path):
-    tifffile.imwrite(
-        tmp_path / "a.tif", noise(2, 2, 2, 2, 5, 6), photometric="minisblack"
-    )
+    tifffile.imwrite(tmp_path / "a.tif", noise(2, 2, 2, 2, 5, 6), photometric="minisblack")
     with pytest.raises(UserError, match="more axes than time, channel and z"):
         read_image(tmp_path / "a.tif")
 
@@ -247,25 +254,17 @@ def test_planar_rgb(tmp_path):
 
 def test_samples_that_are_no_colours_are_channels(tmp_path):
     pixels = noise(5, 20, 30)
-    tifffile.imwrite(
-        tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="separate"
-    )
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="separate")
     image = read_image(tmp_path / "a.tif")
-    assert not image.is_rgb
+    assert image.axes == "CYX"
     assert np.array_equal(np.asarray(image.data), pixels)
     contiguous = noise(20, 30, 5)
     tifffile.imwrite(
         tmp_path / "b.tif", contiguous, photometric="minisblack", planarconfig="contig"
     )
     image = read_image(tmp_path / "b.tif")
-    channel_axis = image.axes.replace("Y", "").replace("X", "")
-    assert image.data.shape == (20, 30, 5)
-    assert np.array_equal(
-        select_pixels(image, channel=3)
-        if channel_axis == "C"
-        else select_pixels(image, plane={channel_axis.lower(): 3}),
-        contiguous[..., 3],
-    )
+    assert image.axes == "YXC"
+    assert np.array_equal(select_pixels(image, channel=3), contiguous[..., 3])
 
 
 def test_unnamed_rows_columns_and_colours(tmp_path):
@@ -282,7 +281,7 @@ def test_jpeg_compressed_colours(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="jpeg")
     image = read_image(tmp_path / "a.tif")
     assert image.is_rgb
-    assert np.abs(select_pixels(image).astype(int) - pixels).max() < 12
+    assert np.abs(select_pixels(image).astype(int) - pixels).mean() < 2
 
 
 def test_pyramid_gives_full_resolution(tmp_path):
@@ -311,9 +310,7 @@ def test_plain_resolution(tmp_path, unit, per_unit, expected):
 
 def test_only_the_chosen_pages_are_read(tmp_path, monkeypatch):
     pixels = noise(6, 20, 30)
-    tifffile.imwrite(
-        tmp_path / "a.tif", pixels, photometric="minisblack", compression="zlib"
-    )
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", compression="zlib")
     image = read_image(tmp_path / "a.tif")
     read = []
     from celltally.io import tiff

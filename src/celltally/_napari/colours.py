@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 from napari.utils import Colormap
 
-__all__ = ["DENSITY", "STATE_SYMBOLS", "class_colours"]
+__all__ = ["BORDER", "DENSITY", "RING", "STATE_SYMBOLS", "class_colours"]
 
 #: Ever lighter from violet to pale yellow (so that it reads in grey, too), and
 #: clear where there is nothing, so that the image stays visible.
 DENSITY = Colormap(
     [
-        [0.30, 0.05, 0.45, 0.00],
-        [0.52, 0.10, 0.50, 0.42],
-        [0.80, 0.22, 0.38, 0.62],
-        [0.95, 0.45, 0.20, 0.72],
-        [0.99, 0.72, 0.25, 0.78],
-        [1.00, 0.94, 0.65, 0.82],
+        [0.35, 0.05, 0.50, 0.00],
+        [0.58, 0.10, 0.52, 0.55],
+        [0.84, 0.22, 0.40, 0.72],
+        [0.96, 0.45, 0.20, 0.80],
+        [0.99, 0.72, 0.25, 0.85],
+        [1.00, 0.94, 0.65, 0.88],
     ],
     name="celltally density",
-    controls=[0.0, 0.12, 0.35, 0.6, 0.82, 1.0],
+    controls=[0.0, 0.1, 0.3, 0.55, 0.8, 1.0],
 )
 
 STATE_SYMBOLS = {
@@ -31,12 +31,17 @@ STATE_SYMBOLS = {
     "removed": "x",
 }
 
+#: Round every dot, so that it shows on light images, too.
+BORDER = "#10202b"
+#: The ring that shows the cell diameter.
+RING = "#ffe14d"
+
 #: Told apart with any kind of colour vision, on black, on white and on the
 #: density's warm colours; blue comes first.
 _CLASSES = ("#2fd6ff", "#7cf29c", "#f5f5f5", "#ff9ff3", "#ffe14d", "#9aa8ff")
 
 
 def class_colours(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for every class, in the order of the names; ``cell`` has the first."""
+    """Return a colour for every class, by name; ``cell`` has the first."""
     ordered = sorted(set(labels), key=lambda label: (label != "cell", label))
     return {label: _CLASSES[i % len(_CLASSES)] for i, label in enumerate(ordered)}

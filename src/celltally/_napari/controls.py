@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFormLayout,
     QFrame,
+    QHBoxLayout,
     QLabel,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-__all__ = ["Section", "hint", "wrapped"]
+__all__ = ["ATTENTION", "LABEL_WIDTH", "Row", "Section", "hint", "line", "spread", "wrapped"]
+
+#: Labels of all sections end at the same place.
+LABEL_WIDTH = 96
+#: Of what the user should not overlook; readable on napari's dark and light theme.
+ATTENTION = "color: #d9920a;"
 
 
 def wrapped(text: str = "", name: str = "") -> QLabel:
@@ -33,46 +38,55 @@ def hint(label: QLabel, text: str) -> None:
     label.setVisible(bool(text))
 
 
+class Row(QWidget):
+    """A label and a field beside it; a hidden row leaves no gap."""
+
+    def __init__(self, text: str, field: QWidget) -> None:
+        super().__init__()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        label = QLabel(text)
+        label.setFixedWidth(LABEL_WIDTH)
+        label.setBuddy(field)
+        row.addWidget(label)
+        row.addWidget(field, 1)
+
+
 class Section(QFrame):
-    """A titled part of a widget, with a form for its rows."""
+    """A titled part of a widget."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self.title = QLabel(title)
         self.title.setStyleSheet("font-weight: bold;")
-        self.form = QFormLayout()
-        self.form.setContentsMargins(0, 0, 0, 0)
-        self.form.setSpacing(5)
-        self.form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        self.form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(5)
         self.column.addWidget(self.title)
-        self.column.addLayout(self.form)
+
+    def add_row(self, text: str, field: QWidget) -> Row:
+        """Add a field with its label."""
+        row = Row(text, field)
+        self.column.addWidget(row)
+        return row
 
 
-class Line(QFrame):
+def line() -> QFrame:
     """A thin line between two sections."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFrameShape(QFrame.Shape.HLine)
-        self.setMaximumHeight(1)
-
-    def sizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
-        """One pixel high."""
-        return QSize(10, 1)
+    frame = QFrame()
+    frame.setFrameShape(QFrame.Shape.HLine)
+    frame.setFixedHeight(1)
+    frame.setStyleSheet("background: rgba(128, 128, 128, 90); border: none;")
+    return frame
 
 
-def spread(*widgets: QWidget) -> QWidget:
-    """Widgets side by side."""
-    from qtpy.QtWidgets import QHBoxLayout
-
+def spread(*widgets: QWidget, stretch: int | None = None) -> QWidget:
+    """Widgets side by side; the one at ``stretch`` takes the room that is left."""
     box = QWidget()
     row = QHBoxLayout(box)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(5)
-    for widget in widgets:
-        row.addWidget(widget)
+    for i, widget in enumerate(widgets):
+        row.addWidget(widget, 0 if stretch is None else int(i == stretch))
     return box

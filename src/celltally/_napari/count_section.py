@@ -11,6 +11,14 @@ from celltally.types import Progress
 __all__ = ["CountSection"]
 
 
+#: The one button that everything leads to.
+PRIMARY = (
+    "QPushButton { font-weight: bold; padding: 7px; background: #3565c9; color: white; }"
+    "QPushButton:hover { background: #4676da; }"
+    "QPushButton:disabled { background: rgba(128, 128, 128, 60); color: gray; }"
+)
+
+
 class CountSection(QFrame):
     """Starts and ends a count; says in words why it cannot start."""
 
@@ -20,7 +28,7 @@ class CountSection(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.count_button = QPushButton("Count")
-        self.count_button.setStyleSheet("font-weight: bold; padding: 6px;")
+        self.count_button.setStyleSheet(PRIMARY)
         self.count_button.clicked.connect(lambda: self.started.emit())
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.clicked.connect(lambda: self.cancelled.emit())
@@ -32,7 +40,7 @@ class CountSection(QFrame):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(5)
         column.addWidget(self.count_button)
-        self.running_row = spread(self.bar, self.cancel_button)
+        self.running_row = spread(self.bar, self.cancel_button, stretch=0)
         column.addWidget(self.running_row)
         column.addWidget(self.message)
         self.show_ready(None)

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QPushBu
 from celltally._napari import checks
 from celltally._napari.controls import Section, hint, spread, wrapped
 from celltally._napari.counting import look_job
-from celltally._napari.jobs import Jobs
+from celltally._napari.jobs import Jobs, sentence
 from celltally._napari.layers import (
     Plane,
     channel_choices,
@@ -100,15 +100,16 @@ class ImageSection(Section):
         self.estimate_button = QPushButton("Estimate")
         self.estimate_button.setToolTip("Estimate the cell diameter from the plane in view.")
         self.estimate_button.clicked.connect(self.estimate)
-        self.ring_box = QCheckBox("Show it as a ring on the image")
+        self.ring_box = QCheckBox("Show as a ring")
+        self.ring_box.setToolTip("Draw a ring of this width on the image, to compare with cells.")
         self.ring_box.toggled.connect(self._ring_toggled)
         self.note = wrapped(name="image_note")
-        self.form.addRow("Layer", self.layer_box)
-        self.form.addRow("Channel", self.channel_box)
-        self.form.addRow("Plane", self.plane_label)
-        self.form.addRow("Pixel size", self.pixel_edit)
-        self.form.addRow("Cell diameter", spread(self.diameter_edit, self.micron_edit))
-        self.form.addRow("", spread(self.ring_box, self.estimate_button))
+        self.add_row("Layer", self.layer_box)
+        self.channel_row = self.add_row("Channel", self.channel_box)
+        self.plane_row = self.add_row("Plane", self.plane_label)
+        self.add_row("Pixel size", self.pixel_edit)
+        self.add_row("Cell diameter", spread(self.diameter_edit, self.micron_edit))
+        self.add_row("", spread(self.ring_box, self.estimate_button, stretch=0))
         self.column.addWidget(self.note)
 
     # ---- what is chosen ----
@@ -234,7 +235,7 @@ class ImageSection(Section):
                 self.channel_box.setCurrentIndex(
                     values.index(choice.channel) if choice.channel in values else 0
                 )
-        self._row(self.channel_box, bool(options))
+        self.channel_row.setVisible(bool(options))
         with QSignalBlocker(self.pixel_edit):
             self.pixel_edit.setValue((choice and choice.pixel_um) or 0)
         self._show_diameter()
@@ -252,13 +253,7 @@ class ImageSection(Section):
         except UserError:
             text = "–"
         self.plane_label.setText(text)
-        self._row(self.plane_label, bool(text) and self.layer is not None)
-
-    def _row(self, field: Any, visible: bool) -> None:
-        field.setVisible(visible)
-        label = self.form.labelForField(field)
-        if label is not None:
-            label.setVisible(visible)
+        self.plane_row.setVisible(bool(text) and self.layer is not None)
 
     def _channel_chosen(self, index: int) -> None:
         if self._choice is None:
@@ -298,7 +293,7 @@ class ImageSection(Section):
 
         def failed(error: Exception) -> None:
             choice.looked = True
-            self._looked(key, str(error) if isinstance(error, UserError) else "")
+            self._looked(key, sentence(error))
 
         self._jobs.start(lambda: look_job(plane), on_done=done, on_failed=failed)
 
@@ -382,4 +377,6 @@ def _spin(unit: str, decimals: int, most: float, step: float, *, unset: str) -> 
     field.setSuffix(f" {unit}")
     field.setSpecialValueText(unset)
     field.setKeyboardTracking(False)
+    field.setMinimumWidth(70)
+    field.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
     return field

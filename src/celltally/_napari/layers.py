@@ -17,7 +17,7 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from celltally._napari.checks import shape_problem, view_problem
-from celltally._napari.colours import DENSITY, STATE_SYMBOLS, class_colours
+from celltally._napari.colours import BORDER, DENSITY, RING, STATE_SYMBOLS, class_colours
 from celltally.errors import UserError
 from celltally.types import Dots, Grid, Prediction
 
@@ -34,6 +34,7 @@ __all__ = [
     "key_of",
     "own_layer",
     "own_role",
+    "points_of_file",
     "pixel_size_um",
     "plane_in_view",
     "ring_layer",
@@ -344,7 +345,7 @@ def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction
 def _top(density: NDArray[np.float32]) -> float:
     """Density that has the colormap's last colour: a clear cell's, or a faint floor."""
     positive = density[density > 1e-4]
-    return max(float(np.percentile(positive, 99)) if positive.size else 0.0, 1e-3)
+    return max(float(np.percentile(positive, 98)) if positive.size else 0.0, 1e-3)
 
 
 def _place(layer: Layer, place: Mapping[str, Any]) -> None:
@@ -360,15 +361,7 @@ def dots_points(dots: Dots, plane: Plane, image: Image, diameter_px: float) -> d
     colours = class_colours(dots.label.tolist())
     return {
         "data": _lifted(dots.yx, plane),
-        "features": pd.DataFrame(
-            {
-                "id": dots.id,
-                "class": dots.label,
-                "score": dots.score,
-                "state": dots.state,
-                "source": dots.source,
-            }
-        ),
+        "features": _features(dots),
         "symbol": [STATE_SYMBOLS[s] for s in dots.state] or "disc",
         "face_color": np.array([_rgba(colours[label]) for label in dots.label]).reshape(-1, 4),
         "size": dot_size(diameter_px),
@@ -377,8 +370,8 @@ def dots_points(dots: Dots, plane: Plane, image: Image, diameter_px: float) -> d
 
 
 def dot_size(diameter_px: float) -> float:
-    """Diameter of a drawn dot: a third of a cell, so that the cell stays visible."""
-    return max(0.34 * diameter_px, 1.0)
+    """Diameter of a drawn dot: so small that the cell and its density stay visible."""
+    return max(0.2 * diameter_px, 1.0)
 
 
 def _rgba(colour: str) -> list[float]:
@@ -411,7 +404,7 @@ def show_dots(
             points.pop("data"),
             name=f"{image.name} dots",
             ndim=image.ndim,
-            border_color="#10202b",
+            border_color=BORDER,
             border_width=0.15,
             metadata={_TAG: {"role": "dots", "image": key_of(image)}},
             **points,
@@ -499,6 +492,33 @@ def dots_of(layer: Points) -> Dots:
     )
 
 
+def points_of_file(dots: Dots, name: str) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Data and settings of a Points layer for dots that were read from a file.
+
+    Time and plane become axes only where the dots differ in them.
+    """
+    lead = [axis for axis in (dots.t, dots.z) if len(axis) and np.ptp(axis) > 0]
+    data = np.concatenate([np.stack(lead, axis=1), dots.yx], axis=1) if lead else dots.yx
+    colours = class_colours(dots.label.tolist())
+    settings: dict[str, Any] = {
+        "name": name,
+        "features": _features(dots),
+        "border_color": BORDER,
+        "border_width": 0.15,
+    }
+    if len(dots):
+        settings["symbol"] = [STATE_SYMBOLS[s] for s in dots.state]
+        settings["face_color"] = np.array([_rgba(colours[label]) for label in dots.label])
+    else:
+        settings["ndim"] = 2
+    return data, settings
+
+
+def _features(dots: Dots) -> pd.DataFrame:
+    columns = {"id": dots.id, "class": dots.label, "score": dots.score}
+    return pd.DataFrame({**columns, "state": dots.state, "source": dots.source})
+
+
 def cover_of(layer: Image, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Corners (top left, bottom right) of what the canvas shows of a density, in image pixels."""
     corners = np.asarray(layer.corner_pixels, dtype=float)[:, -2:]
@@ -523,11 +543,17 @@ def show_ring(viewer: Any, image: Image, plane: Plane, diameter_px: float) -> Po
             ndim=image.ndim,
             size=diameter_px,
             face_color="transparent",
-            border_color="#ffe14d",
+            border_color=RING,
             border_width=0.06,
             canvas_size_limits=(2, 100_000),
             features={"label": ["cell diameter"]},
-            text={"string": "{label}", "color": "#ffe14d", "size": 9, "anchor": "lower_left"},
+            text={
+                "string": "{label}",
+                "color": RING,
+                "size": 9,
+                "anchor": "lower_left",
+                "translation": [0] * len(plane.position) + [0, 0.6 * diameter_px],
+            },
             metadata={_TAG: {"role": "ring", "image": key_of(image)}},
             **spatial(image),
         )

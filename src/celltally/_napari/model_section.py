@@ -6,7 +6,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox
 
 from celltally._napari import checks
-from celltally._napari.controls import Section, hint, wrapped
+from celltally._napari.controls import ATTENTION, Section, hint, wrapped
 from celltally._napari.counting import list_models_job
 from celltally._napari.jobs import Jobs, sentence
 from celltally.record import ModelRecord
@@ -32,8 +32,8 @@ class ModelSection(Section):
         self.model_box.currentIndexChanged.connect(self._chosen)
         self.card = wrapped(name="model_card")
         self.warning = wrapped(name="model_warning")
-        self.warning.setStyleSheet("color: #e5a50a;")
-        self.form.addRow("Name", self.model_box)
+        self.warning.setStyleSheet(ATTENTION)
+        self.add_row("Name", self.model_box)
         self.column.addWidget(self.card)
         self.column.addWidget(self.warning)
         self.reload()
@@ -98,14 +98,14 @@ def card_text(record: ModelRecord) -> str:
     if record.training_data:
         sets = len(record.training_data)
         lines.append(
-            f"Learned from {images} images of {sets} {'set' if sets == 1 else 'sets'}; "
-            f"cells are scaled to {record.diameter_px:g} px; "
-            f"{'calibrated' if record.is_calibrated else 'not calibrated'}."
+            f"Learned from {images} images of {sets} data {'set' if sets == 1 else 'sets'}. "
+            f"{'Calibrated' if record.is_calibrated else 'Not calibrated'}. "
+            f"Sees cells at a width of {record.diameter_px:g} px."
         )
     if any(
         word in s.licence.lower() for s in record.training_data for word in ("research", "non-com")
     ):
-        lines.append("Research use: some of its training data ask for that.")
+        lines.append("For research use, as some of its training data ask.")
     return "\n".join(line for line in lines if line)
 
 

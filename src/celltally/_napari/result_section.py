@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from celltally._napari import texts
-from celltally._napari.controls import Section, hint, spread, wrapped
+from celltally._napari.controls import ATTENTION, LABEL_WIDTH, Section, hint, spread, wrapped
 from celltally._napari.counting import Counted
 from celltally.types import Interval
 
@@ -53,20 +53,20 @@ class ResultSection(Section):
         for level in LEVELS:
             self.level_box.addItem(texts.percent(level), level)
         self.level_box.setCurrentIndex(LEVELS.index(0.95))
+        self.level_box.setFixedWidth(LABEL_WIDTH)
         self.level_box.setToolTip("How often the true count is to lie inside the interval.")
         self.level_box.currentIndexChanged.connect(lambda _: self.level_changed.emit())
         self.kind_label = wrapped(name="interval_kind")
-        self.kind_label.setStyleSheet("color: #e5a50a;")
+        self.kind_label.setStyleSheet(ATTENTION)
         self.dots_label = wrapped(name="dots")
         self.dots_label.setVisible(True)
         self.origin_label = wrapped(name="origin")
         self.note_label = wrapped(name="result_note")
         self._build_slider()
         self._build_buttons()
-        self.body = spread()
         for part in (
-            spread(self.count_label),
-            spread(self.interval_label, self.level_box),
+            self.count_label,
+            spread(self.level_box, self.interval_label, stretch=1),
             self.kind_label,
             self.dots_label,
             self.slider_row,
@@ -97,14 +97,16 @@ class ResultSection(Section):
         self.reset_button = QPushButton("Reset")
         self.reset_button.setToolTip("Back to as many dots as were counted.")
         self.reset_button.clicked.connect(self.reset_threshold)
-        self.slider_row = spread(QLabel("more"), self.slider, QLabel("fewer"), self.reset_button)
+        self.slider_row = spread(
+            QLabel("More dots"), self.slider, QLabel("fewer"), self.reset_button, stretch=1
+        )
 
     def _build_buttons(self) -> None:
         self.copy_button = QPushButton("Copy")
         self.copy_button.setToolTip("Copy count, low, high and dots as plain digits, for a table.")
         self.copy_button.clicked.connect(self.copy)
         self.counts_button = QPushButton("Save count…")
-        self.counts_button.setToolTip("Save this result as a row of a CSV file.")
+        self.counts_button.setToolTip("Add this result as a row to a CSV file (a new one, or one that was saved here).")
         self.counts_button.clicked.connect(lambda: self._ask("counts", self.save_counts))
         self.dots_button = QPushButton("Save dots…")
         self.dots_button.setToolTip("Save the positions of the dots as a CSV file.")
@@ -166,7 +168,7 @@ class ResultSection(Section):
     def show_interval(self, interval: Interval) -> None:
         """Show how sure the count is."""
         self._interval = interval
-        self.interval_label.setText(f"between {texts.interval_range(interval)}  with")
+        self.interval_label.setText(texts.interval_range(interval))
         hint(self.kind_label, texts.interval_words(interval))
 
     def show_dots(self, n_dots: int, note: str = "") -> None:
@@ -219,8 +221,11 @@ class ResultSection(Section):
         if self._counted is None:
             return
         stem = Path(self._counted.prediction.image).stem or "image"
+        name, options = f"{stem} dots.csv", QFileDialog.Option(0)
+        if kind == "counts":  # a row is added: nothing is overwritten
+            name, options = "counts.csv", QFileDialog.Option.DontConfirmOverwrite
         path, _ = QFileDialog.getSaveFileName(
-            self, f"Save {kind}", f"{stem} {kind}.csv", "CSV files (*.csv)"
+            self, f"Save {kind}", name, "CSV files (*.csv)", options=options
         )
         if path:
             signal.emit(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info
@@ -11,14 +12,14 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from celltally._napari import counting, export
-from celltally._napari.controls import Line
+from celltally._napari.compat import camera_events
+from celltally._napari.controls import line
 from celltally._napari.count_section import CountSection
 from celltally._napari.counting import Counted
 from celltally._napari.image_section import ImageSection
 from celltally._napari.jobs import Job, Jobs, sentence
 from celltally._napari.layers import (
     MOST_DOTS,
-    counted_in,
     cover_of,
     density_layer,
     dots_layer,
@@ -30,7 +31,7 @@ from celltally._napari.layers import (
 )
 from celltally._napari.model_section import ModelSection
 from celltally._napari.result_section import ResultSection
-from celltally.errors import UserError
+from celltally._napari.texts import number
 from celltally.types import Dots
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ __all__ = ["TallyWidget"]
 FOLLOW_AFTER = 120
 
 
+@dataclass
+class _Result:
+    """The count of one image, and where its threshold stands."""
+
+    counted: Counted
+    threshold: float
+
+
 class TallyWidget(QWidget):
     """Counts the plane in view of an image layer.
 
@@ -50,3 +59,266 @@ class TallyWidget(QWidget):
     napari_viewer
         The viewer whose images are counted.
     """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.jobs = Jobs()
+        self._job: Job | None = None
+        self._results: dict[str, _Result] = {}
+        self.image = ImageSection(napari_viewer, self.jobs)
+        self.model = ModelSection(self.jobs)
+        self.count_section = CountSection()
+        self.result = ResultSection()
+        self._lay_out()
+        self._follow = QTimer(self)
+        self._follow.setSingleShot(True)
+        self._follow.setInterval(FOLLOW_AFTER)
+        self._follow.timeout.connect(self._follow_view)
+        self.image.changed.connect(self._refresh)
+        self.image.image_changed.connect(self._show_result)
+        self.model.changed.connect(self._refresh)
+        self.count_section.started.connect(self.count)
+        self.count_section.cancelled.connect(self.cancel)
+        self.result.threshold_changed.connect(self._threshold_changed)
+        self.result.level_changed.connect(self._show_interval)
+        self.result.save_counts.connect(self.save_counts)
+        self.result.save_dots.connect(self.save_dots)
+        self._hook_viewer()
+        self._show_result()
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(8, 8, 8, 8)
+        column.setSpacing(9)
+        for part in (self.image, line(), self.model, self.count_section, line(), self.result):
+            column.addWidget(part)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(310)
+
+    def _hook_viewer(self) -> None:
+        """Follow the view for as long as the widget is there."""
+        camera = camera_events(self.viewer)
+        camera.center.connect(self._view_moved)
+        camera.zoom.connect(self._view_moved)
+        image, jobs, moved = self.image, self.jobs, self._view_moved
+
+        def unhook(*_: object) -> None:
+            jobs.stop()
+            image.disconnect_viewer()
+            camera.center.disconnect(moved)
+            camera.zoom.disconnect(moved)
+
+        self.destroyed.connect(unhook)
+
+    # ---- count ----
+
+    @property
+    def running(self) -> bool:
+        """Whether a count is under way."""
+        return self._job is not None
+
+    def problem(self) -> str | None:
+        """What keeps from counting, as a sentence."""
+        return self.image.problem() or self.model.problem()
+
+    def _refresh(self) -> None:
+        self.model.warn(self.image.diameter_px)
+        if self.running:
+            return
+        problem = self.problem()
+        # While something is awaited, or without an image, the sections say so themselves.
+        quiet = problem is None or self.image.layer is None or self.model.loading
+        self.count_section.show_ready(problem, "" if quiet or self.image.busy else problem)
+
+    def count(self) -> None:
+        """Start counting the plane in view; nothing is started on bad input."""
+        if self.running:
+            return
+        problem = self.problem()
+        layer, record, diameter = self.image.layer, self.model.record, self.image.diameter_px
+        if problem is not None or layer is None or record is None or diameter is None:
+            self.count_section.show_ready(problem, problem or "")
+            return
+        plane, key, name = self.image.plane(), key_of(layer), export.image_name(layer)
+        self.count_section.show_running()
+        self._job = self.jobs.start(
+            lambda: counting.count_job(plane, record, diameter, name),
+            on_done=lambda counted: self._done(key, counted),
+            on_failed=self._failed,
+            on_cancelled=lambda: self._ended("Cancelled: nothing was changed."),
+            on_progress=self.count_section.show_progress,
+        )
+
+    def cancel(self) -> None:
+        """End the count that is under way as soon as it can be."""
+        if self._job is not None:
+            self.count_section.show_cancelling()
+            self._job.cancel()
+
+    def _ended(self, message: str = "") -> None:
+        self._job = None
+        self.count_section.show_ready(self.problem(), message)
+
+    def _failed(self, error: Exception) -> None:
+        text = sentence(error)
+        self._ended(text)
+        show_error(text)
+
+    def _done(self, key: str, counted: Counted) -> None:
+        self._ended()
+        layer = self._layer(key)
+        if layer is None:
+            self.count_section.show_ready(
+                self.problem(), "The image was closed while it was counted."
+            )
+            return
+        self._results[key] = _Result(counted, counted.threshold)
+        show_density(self.viewer, layer, counted.plane, counted.prediction)
+        self._put_dots(key)
+        self._show_result()
+
+    def _layer(self, key: str) -> Any:
+        return next((layer for layer in self.viewer.layers if key_of(layer) == key), None)
+
+    # ---- result ----
+
+    def _key(self) -> str | None:
+        layer = self.image.layer
+        return None if layer is None else key_of(layer)
+
+    def _show_result(self) -> None:
+        """Show the result of the chosen image, if it was counted."""
+        key = self._key()
+        result = self._results.get(key) if key is not None else None
+        if key is None or result is None:
+            self.result.clear()
+            return
+        self.result.show_counted(result.counted, result.threshold)
+        self._show_interval()
+        self._show_dots(key)
+
+    def _show_interval(self) -> None:
+        from celltally import intervals
+
+        result = self._results.get(self._key() or "")
+        if result is not None:
+            self.result.show_interval(
+                intervals.of(result.counted.prediction, level=self.result.level)
+            )
+
+    # ---- dots ----
+
+    def _threshold_changed(self, threshold: float) -> None:
+        key = self._key()
+        if key is not None and key in self._results:
+            self._results[key].threshold = threshold
+            self._put_dots(key)
+            self._show_dots(key)
+
+    def _put_dots(self, key: str) -> None:
+        """Put the dots above the threshold into their layer: those in view, if they are many."""
+        layer, result = self._layer(key), self._results[key]
+        if layer is None:
+            return
+        dots = result.counted.dots(result.threshold)
+        shown, complete = self._in_view(key, dots)
+        before = dots_layer(self.viewer.layers, key)
+        if before is not None and is_edited(before):
+            show_info(f"The dots that you edited are kept in the layer “{before.name}”.")
+        points = show_dots(
+            self.viewer,
+            layer,
+            result.counted.plane,
+            shown,
+            result.counted.prediction.diameter_px,
+            complete=complete,
+        )
+        if before is None or key_of(points) != key_of(before):
+            points.events.data.connect(lambda event: self._edited(key))
+
+    def _edited(self, key: str) -> None:
+        if key == self._key():
+            self._show_dots(key)
+
+    def _in_view(self, key: str, dots: Dots) -> tuple[Dots, bool]:
+        """Dots to show, and whether these are all."""
+        if len(dots) <= MOST_DOTS:
+            return dots, True
+        density = density_layer(self.viewer.layers, key)
+        if density is None:
+            return dots[:0], False
+        low, high = cover_of(density, self._results[key].counted.prediction.grid)
+        seen = dots[np.all((dots.yx >= low) & (dots.yx <= high), axis=1)]
+        return (seen if len(seen) <= MOST_DOTS else seen[:0]), False
+
+    def _show_dots(self, key: str) -> None:
+        result = self._results.get(key)
+        if result is None:
+            return
+        found = result.counted.dots(result.threshold)
+        layer = dots_layer(self.viewer.layers, key)
+        if len(found) <= MOST_DOTS:
+            self.result.show_dots(len(found) if layer is None else len(layer.data))
+            return
+        n_shown = 0 if layer is None else len(layer.data)
+        self.result.show_dots(
+            len(found),
+            f"The {number(n_shown)} in view are shown" if n_shown else "Zoom in to see them",
+        )
+
+    def _view_moved(self, event: Any = None) -> None:
+        self._follow.start()
+
+    def _follow_view(self) -> None:
+        for key, result in self._results.items():
+            many = int((result.counted.candidates.score >= result.threshold).sum()) > MOST_DOTS
+            if many and dots_layer(self.viewer.layers, key) is not None:
+                self._put_dots(key)
+                if key == self._key():
+                    self._show_dots(key)
+
+    # ---- out of napari ----
+
+    def _dots(self, key: str) -> Dots:
+        """All dots, with what a human changed."""
+        result, layer = self._results[key], dots_layer(self.viewer.layers, key)
+        dots = result.counted.dots(result.threshold)
+        plane = result.counted.plane
+        if layer is not None and len(dots) <= MOST_DOTS:
+            dots = dots_of(layer)
+        return export.in_plane(dots, plane)
+
+    def save_dots(self, path: str) -> None:
+        """Write the dots of the chosen image as CSV."""
+        from celltally.io import write_dots
+
+        key = self._key()
+        if key is not None and key in self._results:
+            self._save(path, lambda: write_dots(Path(path), self._dots(key)))
+
+    def save_counts(self, path: str) -> None:
+        """Write the result of the chosen image as a row of a CSV file."""
+        key = self._key()
+        interval = self.result.interval
+        if key is not None and key in self._results and interval is not None:
+            counted, n_dots = self._results[key].counted, self.result.n_dots
+            self._save(path, lambda: export.write_counts(path, counted, interval, n_dots))
+
+    def _save(self, path: str, write: Any) -> None:
+        try:
+            write()
+        except Exception as error:  # whatever it is, the window must go on
+            show_error(sentence(error))
+        else:
+            show_info(f"Saved {Path(path).name}.")

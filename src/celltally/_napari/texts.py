@@ -36,9 +36,9 @@ def percent(level: float) -> str:
 
 
 def interval_range(interval: Interval) -> str:
-    """``1 190 – 1 280``, or a dash where the model gives no interval."""
+    """``1 190 – 1 280``, or words where the model gives no interval."""
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        return "–"
+        return "no interval"
     return f"{number(interval.low)} – {number(interval.high)}"
 
 

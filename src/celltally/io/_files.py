@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,15 +89,22 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def quiet(logger: str) -> Iterator[None]:
-    """Keep a library's own log lines off the screen: what matters is in our sentence."""
+def quiet(logger: str) -> Iterator[list[str]]:
+    """Keep what a library logs off the screen, and give it to the caller instead.
 
-    def drop(record: logging.LogRecord) -> bool:
-        return False
+    Only what this thread causes is kept; others may be reading as well.
+    """
+    said: list[str] = []
+    here = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.thread == here:
+            said.append(record.getMessage())
+        return record.thread != here
 
     log = logging.getLogger(logger)
-    log.addFilter(drop)
+    log.addFilter(keep)
     try:
-        yield
+        yield said
     finally:
-        log.removeFilter(drop)
+        log.removeFilter(keep)

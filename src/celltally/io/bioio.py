@@ -8,7 +8,7 @@ from typing import Any
 
 from celltally.errors import UserError
 from celltally.io._axes import leading_axes, pixel_size, scene_index
-from celltally.io._files import unreadable
+from celltally.io._files import quiet, unreadable
 from celltally.types import Image
 
 __all__ = ["READERS", "list_bioio_scenes", "read_bioio"]
@@ -19,7 +19,7 @@ READERS = {".nd2": "bioio_nd2", ".czi": "bioio_czi", ".lif": "bioio_lif"}
 
 def list_bioio_scenes(path: Path, suffix: str) -> list[str]:
     """Return the scenes' names of an ND2, CZI or LIF file."""
-    return [str(name) for name in _open(path, suffix).scenes]
+    return _open(path, suffix)[1]
 
 
 def read_bioio(path: Path, suffix: str, scene: str | int | None = None) -> Image:
@@ -40,8 +40,7 @@ def read_bioio(path: Path, suffix: str, scene: str | int | None = None) -> Image
         When bioio or its reader is not installed (the sentence names the extra),
         the file is damaged, or there is no such scene.
     """
-    file = _open(path, suffix)
-    names = [str(name) for name in file.scenes]
+    file, names = _open(path, suffix)
     index = scene_index(path, names, scene)
     try:
         file.set_scene(index)
@@ -78,7 +77,8 @@ def read_bioio(path: Path, suffix: str, scene: str | int | None = None) -> Image
     )
 
 
-def _open(path: Path, suffix: str) -> Any:
+def _open(path: Path, suffix: str) -> tuple[Any, list[str]]:
+    """Return the opened file and the names of its scenes."""
     try:
         bioio = import_module("bioio")
         reader = import_module(READERS[suffix]).Reader
@@ -88,6 +88,8 @@ def _open(path: Path, suffix: str) -> Any:
             'run pip install "celltally[formats]"'
         ) from error
     try:
-        return bioio.BioImage(path, reader=reader)
+        with quiet("bioio.bio_image"):
+            file = bioio.BioImage(path, reader=reader)
+            return file, [str(name) for name in file.scenes]
     except Exception as error:  # a damaged file can fail in any part of the reader
         raise unreadable(path, error) from error

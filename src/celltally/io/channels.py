@@ -23,7 +23,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 #: A colour that holds this share of the signal is the only one that was recorded.
 ONE_COLOUR_SHARE = 0.9
 #: Guessing looks at no more than about this many pixels.
-_GUESS_PIXELS = 250_000
+_GUESS_PIXELS = 65_000
 
 _NUCLEAR = re.compile(
     r"dapi|hoechst|hoescht|draq|sytox|syto(?!pl)|to-?pro|propidium|nuc|dna|h2[abx]|histone|"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -20,6 +21,11 @@ __all__ = ["TiffPlanes", "list_tiff_scenes", "read_tiff"]
 #: Resolution tags of plain TIFFs are believed up to this pixel size: 72 dpi is
 #: a default of drawing programs, not a microscope.
 MAX_PLAIN_PIXEL_UM = 20.0
+
+#: tifffile goes on with what is left of a file that was cut off, and only logs
+#: that pages or the description (270) lie beyond its end; a stack of 5 planes
+#: would be counted as one of 1.
+_CUT_OFF = re.compile(r"invalid page offset|TiffTag 270 .*invalid value offset")
 
 
 class TiffPlanes:
@@ -149,10 +155,12 @@ def read_tiff(path: Path, scene: str | int | None = None) -> Image:
     import tifffile
 
     try:
-        with quiet("tifffile"), tifffile.TiffFile(path) as tif:
+        with quiet("tifffile") as said, tifffile.TiffFile(path) as tif:
             names = _scene_names(tif)
             index = scene_index(path, names, scene)
             image = _describe(path, tif, index)
+            if any(_CUT_OFF.search(line) for line in said):
+                raise ValueError("the file ends before its pages do")
             return Image(
                 **image,
                 name=path.name,
@@ -216,7 +224,8 @@ def _name_axes(path: Path, letters: str, shape: tuple[int, ...], colour: bool) -
     if "S" in names:
         samples = shape[names.index("S")]
         if samples not in (3, 4) or not (colour or names[-1] == "S"):
-            names[names.index("S")] = "Q"  # samples that are no colours: channels
+            # Samples that are no colours are channels.
+            names[names.index("S")] = "Q" if "C" in names else "C"
     elif names[-3:] == ["Q", "Y", "X"] and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4:
         names[-3:] = ["Y", "X", "S"]  # rows, columns and colours that nobody named
     if "Y" not in names or "X" not in names:

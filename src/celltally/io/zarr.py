@@ -158,10 +158,10 @@ def _letters(path: Path, letters: str, shape: tuple[int, ...]) -> list[str]:
         path, "".join(letters[i] for i in rest), tuple(shape[i] for i in rest), "YX"
     )
     names = list(letters)
+    free = [letter for letter in "TZC" if letter not in found]
     for i, name in zip(rest, found, strict=True):
-        # A zarr axis cannot be dropped without reading: use any free letter.
-        names[i] = name or next(free for free in "TZC" if free not in found)
-        found.append(names[i])
+        # Nothing is read here, so an axis of length 1 cannot be dropped: any free letter will do.
+        names[i] = name or free.pop(0)
     return names
 
 

@@ -6,13 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from celltally.devices import cpu_is_good_at_bfloat16, resolve_device
 from celltally.errors import UserError
@@ -180,7 +181,7 @@ def iter_fit(
         chosen, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
     module, optimizer = fabric.setup(network, optimizer)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+    averaged = AveragedModel(network, avg_fn=_average(config.average))
     rng = np.random.default_rng(config.seed + fabric.global_rank)
     batches = _Batches(network, train, config, nominal_px, rng)
     batch_loss = loss or total_loss
@@ -217,6 +218,7 @@ def iter_fit(
             total = budget.steps or max(step, math.ceil(step / max(spent, 1e-6)))
             yield Progress(step, total, "training", values)
     finally:
+        batches.close()
         network.load_state_dict(best_weights or averaged.module.state_dict())
         for parameter in network.parameters():
             parameter.requires_grad_(True)
@@ -257,11 +259,10 @@ def variance_only(network: CountingNetwork, batch: Batch, config: FitConfig) -> 
     """Loss of the variance head; nothing else learns from it."""
     output = network(batch.images, network.encode_context(batch.thumbnails))
     if batch.density is None:
-        target = output.density.detach()
         error = (output.density.sum(dim=(1, 2, 3)) - batch.counts).detach()
         variance = output.log_variance.exp().sum(dim=(1, 2, 3)) + 1e-6
         # One number per image: the block is the image.
-        return 0.5 * (error.square() / variance + variance.log()).mean() + 0.0 * target.sum()
+        return 0.5 * (error.square() / variance + variance.log()).mean()
     return losses.variance_loss(
         output.density, output.log_variance, batch.density, (8, 32, batch.density.shape[-1])
     )
@@ -310,7 +311,21 @@ class _Batches:
             else None
         )
 
+        # The next batch is drawn while the network learns from this one; one thread
+        # only, so that the same seed gives the same batches.
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self.coming = self.executor.submit(self._draw)
+
     def __next__(self) -> Batch:
+        batch = self.coming.result()
+        self.coming = self.executor.submit(self._draw)
+        return batch
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def _draw(self) -> Batch:
         self.step += 1
         if self.counts and (self.dots is None or self.step % self.every == 0):
             return next(self.counts)
@@ -321,6 +336,16 @@ class _Batches:
 def _all_but_variance(network: CountingNetwork) -> list[nn.Parameter]:
     variance = {id(p) for p in network.variance_parameters()}
     return [p for p in network.parameters() if id(p) not in variance]
+
+
+def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average whose memory grows with the steps, so that the start is forgotten."""
+
+    def update(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        early = (1.0 + float(steps)) / (10.0 + float(steps))
+        return torch.lerp(average, current, 1.0 - min(decay, early))
+
+    return update
 
 
 def _rate(spent: float, warmup: float) -> float:

@@ -1,0 +1,8 @@
+"""Many images, one table: a batch that goes on when an image fails, and can be resumed."""
+
+from __future__ import annotations
+
+from celltally.batch.run import Counted, iter_count
+from celltally.batch.table import COLUMNS, Row, read_counts, typed
+
+__all__ = ["COLUMNS", "Counted", "Row", "iter_count", "read_counts", "typed"]

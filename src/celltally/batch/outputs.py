@@ -1,0 +1,108 @@
+"""Files that counting leaves beside the table: what they are called, and what they may replace."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from celltally.errors import UserError
+from celltally.io import read_dots
+
+__all__ = ["check_replaceable", "make_folder", "output_names"]
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """Names, without suffix, of the files that belong to images; no two are alike.
+
+    The image's stem; where two clash their names with suffix; where these clash,
+    too, the names of the folders above, as many as it takes. Letters that differ
+    by case only do clash: some file systems do not tell them apart.
+    """
+    levels = [0] * len(images)
+    while True:
+        names = [_name(path, level) for path, level in zip(images, levels, strict=True)]
+        often = Counter(name.casefold() for name in names)
+        clashing = [i for i, name in enumerate(names) if often[name.casefold()] > 1]
+        if not clashing:
+            return names
+        for i in clashing:
+            levels[i] += 1
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, unless it is there.
+
+    Raises
+    ------
+    UserError
+        When it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(0, "Permission denied")
+    except OSError as error:
+        raise UserError(
+            f"folder {folder} cannot be written to ({str(error.strerror).lower()}); choose another"
+        ) from None
+
+
+def check_replaceable(files: Iterable[Path], images: Sequence[Path], table: Path | None) -> None:
+    """Refuse to write over anything that counting did not write itself.
+
+    Parameters
+    ----------
+    files
+        Dots (``.csv``) and densities (``.tif``) that are to be written.
+    images
+        What is counted.
+    table
+        Where the table of counts goes.
+
+    Raises
+    ------
+    UserError
+        When one of the files is an image or the table, holds dots that a human
+        touched, or is of another kind.
+    """
+    taken = {path.resolve() for path in (*images, *([table] if table else []))}
+    for file in files:
+        if file.resolve() in taken:
+            raise UserError(f"{file} would be written over; choose another folder for the results")
+        if os.path.lexists(file) and not (
+            _is_our_dots(file) if file.suffix == ".csv" else _is_our_density(file)
+        ):
+            raise UserError(
+                f"{file} exists and was not written by counting; "
+                "choose another folder for the results"
+            )
+
+
+def _name(path: Path, level: int) -> str:
+    if level == 0:
+        return path.stem
+    above = path.absolute().parts[1:-1]
+    chosen = above[max(0, len(above) - level + 1) :]
+    # More levels than folders happens only where paths differ by case alone.
+    surplus = ["_"] * (level - 1 - len(above))
+    return "__".join([*surplus, *chosen, path.name])
+
+
+def _is_our_dots(path: Path) -> bool:
+    try:
+        dots = read_dots(path)
+    except UserError:
+        return False
+    return bool((dots.state == "proposed").all() and (dots.source != "").all())
+
+
+def _is_our_density(path: Path) -> bool:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return "model_sha256" in (file.imagej_metadata or {})
+    except (OSError, ValueError):  # TiffFileError is a ValueError
+        return False

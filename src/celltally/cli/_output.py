@@ -1,0 +1,104 @@
+"""What the commands say, and where: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celltally.types import Progress
+
+__all__ = ["failure", "plain", "print_json", "print_table", "progress_bar", "say"]
+
+#: Exit status of a program that was stopped with Ctrl-C.
+INTERRUPTED = 130
+
+
+def say(sentence: str) -> None:
+    """Tell the user something that is no result."""
+    print(plain(sentence), file=sys.stderr, flush=True)
+
+
+def failure(sentence: str) -> None:
+    """Tell the user what went wrong."""
+    say(f"Error: {sentence}")
+
+
+def plain(text: str) -> str:
+    """Text that every terminal can show: one line, no control characters."""
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else "�" for c in text)
+
+
+def print_json(value: object) -> None:
+    """Print a result for a program; figures that do not exist are null."""
+    print(json.dumps(_finite(value), indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text: drawn on a terminal, else plainly with tabs between."""
+    cells = [[plain(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in [list(columns), *cells]:
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))  # Text: brackets in a file name are no markup
+    Console().print(table)
+
+
+@contextmanager
+def progress_bar(
+    what: str, describe: Callable[[Progress], str] | None = None
+) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on stderr, if that is a terminal; yields what draws a step.
+
+    Parameters
+    ----------
+    what
+        In words, what is being done.
+    describe
+        Text for a step, instead of its message.
+    """
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def draw(step: Progress) -> None:
+            text = describe(step) if describe else step.message
+            bar.update(
+                task,
+                completed=step.done,
+                total=step.total or None,
+                description=f"{what} {escape(plain(text))}",
+            )
+
+        yield draw
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

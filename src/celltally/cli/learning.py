@@ -1,0 +1,198 @@
+"""``celltally train`` and ``celltally calibrate``."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from celltally.cli._output import INTERRUPTED, print_json, progress_bar, say
+from celltally.errors import UserError
+
+if TYPE_CHECKING:
+    from celltally.model import Model
+    from celltally.types import Progress
+
+__all__ = ["register"]
+
+_DEFAULT_MINUTES = 30.0
+#: Seconds between two lines of progress where there is no terminal to draw on.
+_QUIET_SECONDS = 30.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: celltally train my_cells/ --out my_model --minutes 60")(train)
+    app.command(epilog="Example: celltally calibrate general audits/ --out general_calibrated")(
+        calibrate
+    )
+
+
+def train(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Data set folders.")],
+    out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the new model.")],
+    network: Annotated[str, typer.Option(metavar="NAME", help="Which network.")] = "tally",
+    val: Annotated[
+        list[Path] | None,
+        typer.Option(help="Data set that chooses the best weights; else a part of DATA."),
+    ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(help="Data set that calibrates the intervals; else a part of DATA."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Train for so many steps.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help=f"Train for so long ({_DEFAULT_MINUTES:g} if neither is given)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a model of your own.
+
+    Ctrl-C ends the training early and leaves the best model so far.
+    """
+    if steps is not None and minutes is not None:
+        raise UserError("--steps and --minutes cannot be given together; leave one out")
+    if steps is None and minutes is None:
+        minutes = _DEFAULT_MINUTES
+    if steps is not None and steps < 1:
+        raise UserError(f"{steps} steps are no training; give at least 1")
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise UserError(f"{minutes:g} minutes are no training; give more than 0")
+    _check_places(data, val or [], calibrate or [], out=out)
+    from celltally.learn.train import iter_train
+
+    job = iter_train(
+        data,
+        network=network,
+        out=out,
+        val=val or [],
+        calibrate=calibrate or [],
+        steps=steps,
+        minutes=minutes,
+        seed=seed,
+        device=device,
+    )
+    _run(job, "training", out, minutes, as_json)
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder.")],
+    data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Data set folders.")],
+    out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the calibrated copy.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit a model's intervals to your own images.
+
+    The result is a copy; the given model is never changed.
+    """
+    from celltally import zoo
+    from celltally.record import read_record
+
+    read_record(zoo.find(model))
+    _check_places(data, out=out)
+    from celltally.learn.calibrate import iter_calibrate
+    from celltally.predict import resolve_device
+
+    resolve_device(device)
+    job = iter_calibrate(zoo.load(model), data, out=out, device=device)
+    _run(job, "calibrating", out, None, as_json)
+
+
+def _check_places(*data: list[Path], out: Path) -> None:
+    """Find wrong places before torch is loaded."""
+    from celltally.learn.data import read_dataset
+
+    if out.exists():
+        raise UserError(f"{out} exists already; choose another place for the model")
+    for folder in (folder for folders in data for folder in folders):
+        if not folder.exists():
+            raise UserError(f"{folder} does not exist; give a data set folder")
+        read_dataset(folder)
+
+
+def _run(
+    job: Generator[Progress, None, Model],
+    what: str,
+    out: Path,
+    minutes: float | None,
+    as_json: bool,
+) -> None:
+    clock = _Clock(minutes)
+    try:
+        with progress_bar(what, clock.describe) as draw:
+            while True:
+                try:
+                    step = next(job)
+                except StopIteration as end:
+                    model: Model = end.value
+                    break
+                draw(step)
+                clock.speak(step)
+    except KeyboardInterrupt:
+        job.close()
+        if (out / "model.json").is_file():
+            say(f"Stopped; the best model so far lies in {out} and can be used as it is.")
+        else:
+            say("Stopped before there was a model; nothing was written.")
+        raise typer.Exit(INTERRUPTED) from None
+    record = model.record
+    if as_json:
+        print_json(
+            {
+                "model": record.name,
+                "path": str(out),
+                "sha256": record.sha256,
+                "calibrated": model.calibration is not None,
+                "training": dict(record.training),
+                "metrics": dict(record.metrics),
+            }
+        )
+        return
+    print(f"{out}\t{record.sha256[:12]}")
+    if model.calibration is None:
+        say("It has no calibrated intervals: there was no data for them (see --calibrate).")
+
+
+class _Clock:
+    """What is said of a long job while it runs: step, loss, error, minutes left."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.minutes = minutes
+        self.start = time.monotonic()
+        self.spoken = self.start
+        self.values: dict[str, float] = {}
+
+    def describe(self, step: Progress) -> str:
+        self.values |= step.values
+        parts = [step.message]
+        for name, label in (("loss", "loss"), ("val_mae", "validation error")):
+            if name in self.values:
+                parts.append(f"{label} {self.values[name]:.3g}")
+        if (left := self._left(step)) is not None:
+            parts.append(f"{math.ceil(left / 60)} min left")
+        return " · ".join(part for part in parts if part)
+
+    def speak(self, step: Progress) -> None:
+        """Print a line now and then where no bar is drawn, as in a log file."""
+        text, now = self.describe(step), time.monotonic()
+        new = "val_mae" in step.values
+        if not sys.stderr.isatty() and (new or now - self.spoken >= _QUIET_SECONDS):
+            self.spoken = now
+            say(f"{step.done}{f' of {step.total}' if step.total else ''}: {text}")
+
+    def _left(self, step: Progress) -> float | None:
+        passed = time.monotonic() - self.start
+        if self.minutes is not None:
+            return max(60 * self.minutes - passed, 0.0)
+        if step.total and step.done:
+            return passed / step.done * (step.total - step.done)
+        return None

@@ -1,0 +1,274 @@
+"""A model on a data set: how far off its counts, intervals and dots are."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from celltally import intervals, zoo
+from celltally.density import Matching, dots_from_prediction, match_dots
+from celltally.errors import UserError
+from celltally.evaluate.metrics import count_metrics, dot_metrics
+from celltally.evaluate.plots import write_plots
+from celltally.io import read_image, select_pixels
+from celltally.learn.data import Dataset, Sample, read_dataset, sample_count, sample_dots
+from celltally.record import read_record
+from celltally.types import Prediction, Progress
+
+if TYPE_CHECKING:
+    from celltally.model import Model
+
+__all__ = ["PER_IMAGE", "Report", "iter_evaluate"]
+
+#: Columns of ``per_image.csv``.
+PER_IMAGE = (
+    *("image", "group", "true", "count", "error", "ci_low", "ci_high", "interval_kind"),
+    *("n_dots", "precision", "recall", "f1", "diameter_px", "seconds", "status", "message"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    dataset
+        Name of the data set.
+    model, model_sha256
+        Name and identity of the model.
+    level
+        Nominal coverage of the intervals.
+    diameter
+        In words, which cell diameter was used.
+    metrics
+        Figures by name (see ``count_metrics`` and ``dot_metrics``); NaN where one
+        does not exist, as those of dots in a set that has only counts.
+    per_image
+        A row per image, with the columns ``PER_IMAGE``.
+    notes
+        Sentences that the user should read.
+    """
+
+    dataset: str
+    model: str
+    model_sha256: str
+    level: float
+    diameter: str
+    metrics: Mapping[str, float]
+    per_image: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Number of images that could not be counted; the metrics leave them out."""
+        return int((self.per_image["status"] != "ok").sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the images, for JSON: the metrics, and what they belong to."""
+        return {
+            **{k: v if math.isfinite(v) else None for k, v in self.metrics.items()},
+            "dataset": self.dataset,
+            "model": self.model,
+            "model_sha256": self.model_sha256,
+            "level": self.level,
+            "diameter": self.diameter,
+            "failed": self.failed,
+        }
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An image's row, and its dots' matching where it has true dots."""
+
+    row: dict[str, Any]
+    matching: Matching | None = None
+
+
+def iter_evaluate(
+    folder: str | Path,
+    *,
+    model: str | Path = zoo.DEFAULT_MODEL,
+    out: str | Path | None = None,
+    diameter: float | Literal["auto"] | None = None,
+    level: float = 0.95,
+    device: str = "auto",
+) -> Generator[Progress, None, Report]:
+    """Count a data set's images and compare with its labels.
+
+    Parameters
+    ----------
+    folder
+        Data set folder.
+    model
+        Name, or a model folder.
+    out
+        Folder for ``metrics.json``, ``per_image.csv`` and the plots, or None.
+    diameter
+        Cell diameter in pixels; ``"auto"`` to estimate it image by image; None for
+        the data set's, or estimates where it states none.
+    level
+        Nominal coverage of the intervals, in (0, 1).
+    device
+        See ``predict``.
+
+    Yields
+    ------
+    Progress
+        After each image.
+
+    Returns
+    -------
+    Report
+        True and found dots can be the same cell when they are no farther apart
+        than half the cell diameter: the data set's, else the one that was used.
+
+    Raises
+    ------
+    UserError
+        For arguments that cannot be used, before any image is opened.
+    """
+    if not 0 < level < 1:
+        raise UserError(
+            f"a level of {level:g} cannot be used: give a number between 0 and 1, such as 0.95"
+        )
+    if isinstance(diameter, float | int) and not (math.isfinite(diameter) and diameter > 0):
+        raise UserError(
+            f"a cell diameter of {diameter:g} px cannot be used: give a positive number of "
+            "pixels, or 'auto' to have it estimated"
+        )
+    dataset = read_dataset(folder)
+    read_record(zoo.find(model))  # what is wrong with its files is said before torch is loaded
+    if out is not None:
+        _make_folder(Path(out))
+    used, sentence = _diameter(dataset, diameter)
+
+    yield Progress(0, len(dataset.samples), "loading the model")
+    from celltally.predict import resolve_device
+
+    resolve_device(device)
+    loaded = zoo.load(model)
+    judged: list[_Judged] = []
+    for done, sample in enumerate(dataset.samples, start=1):
+        judged.append((yield from _judge(loaded, dataset, sample, used, level, device)))
+        yield Progress(done, len(dataset.samples), sample.image.name)
+
+    table = pd.DataFrame([j.row for j in judged], columns=list(PER_IMAGE))
+    good = table[table["status"] == "ok"]
+    metrics = count_metrics(good["true"], good["count"], good["ci_low"], good["ci_high"], level)
+    metrics |= dot_metrics([j.matching for j in judged if j.matching is not None])
+    report = Report(
+        dataset=dataset.name,
+        model=loaded.name,
+        model_sha256=loaded.sha256,
+        level=level,
+        diameter=sentence,
+        metrics=metrics,
+        per_image=table,
+    )
+    return report if out is None else _write(report, Path(out))
+
+
+def _diameter(
+    dataset: Dataset, diameter: float | Literal["auto"] | None
+) -> tuple[float | None, str]:
+    if isinstance(diameter, float | int):
+        return float(diameter), f"{diameter:g} px, as given"
+    if diameter is None and dataset.diameter_px is not None:
+        return dataset.diameter_px, f"{dataset.diameter_px:g} px, the data set's"
+    return None, "estimated image by image"
+
+
+def _judge(
+    model: Model,
+    dataset: Dataset,
+    sample: Sample,
+    diameter_px: float | None,
+    level: float,
+    device: str,
+) -> Generator[Progress, None, _Judged]:
+    start = time.perf_counter()
+    row: dict[str, Any] = dict.fromkeys(PER_IMAGE, math.nan)
+    row |= {"image": sample.image.name, "group": sample.group, "interval_kind": "", "message": ""}
+    try:
+        true = sample_dots(sample) if sample.dots is not None else None
+        row["true"] = sample_count(sample)
+        prediction = yield from _predict(model, dataset, sample, diameter_px, device)
+        interval = intervals.of(prediction, level)
+        dots = dots_from_prediction(prediction)
+        matching = None
+        if true is not None:
+            radius = (dataset.diameter_px or prediction.diameter_px) / 2
+            matching = match_dots(true.yx, dots.yx, radius)
+            row |= {
+                "precision": matching.precision,
+                "recall": matching.recall,
+                "f1": matching.f1,
+            }
+    except UserError as error:
+        sentence = str(error)
+        if sample.image.name not in sentence:
+            sentence = f"{sample.image.name}: {sentence}"
+        return _Judged(row | {"status": "failed", "message": " ".join(sentence.split())})
+    row |= {
+        "count": prediction.count,
+        "error": prediction.count - row["true"],
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "interval_kind": interval.kind,
+        "n_dots": len(dots),
+        "diameter_px": prediction.diameter_px,
+        "seconds": time.perf_counter() - start,
+        "status": "ok",
+        "message": interval.reason,
+    }
+    return _Judged(row, matching)
+
+
+def _predict(
+    model: Model, dataset: Dataset, sample: Sample, diameter_px: float | None, device: str
+) -> Generator[Progress, None, Prediction]:
+    from celltally.predict import iter_predict
+
+    pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
+    job = iter_predict(
+        model, pixels, diameter_px=diameter_px, device=device, image=sample.image.name
+    )
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            prediction: Prediction = end.value
+            return prediction
+        # Tiles do not move the bar, but let a cancelled job end between them.
+        yield Progress(0, 0, sample.image.name)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"folder {folder} cannot be made ({str(error.strerror).lower()}); choose another"
+        ) from None
+
+
+def _write(report: Report, out: Path) -> Report:
+    try:
+        text = json.dumps(report.to_dict(), indent=2)
+        (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        report.per_image.to_csv(out / "per_image.csv", index=False)
+        notes = write_plots(report.per_image, report.level, out)
+    except OSError as error:
+        raise UserError(
+            f"the report cannot be written to {out} ({str(error.strerror).lower()}); "
+            "choose another folder"
+        ) from None
+    return replace(report, notes=notes)
