@@ -114,8 +114,9 @@ format: $(STAMP) ## ruff's fixes and format
 screenshots: $(STAMP) ## the pictures of README and docs
 	$(SCREEN) $(BIN)/python docs/screenshots.py
 
-bench: $(STAMP) ## megapixels per second of tally, beside CSRNet
+bench: $(STAMP) ## speed of counting, and how long the window stands still meanwhile
 	$(BIN)/python benchmarks/throughput.py
+	$(SCREEN) $(BIN)/python benchmarks/window_stall.py
 
 clean: ## remove what was built (environments stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

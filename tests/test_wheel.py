@@ -60,6 +60,8 @@ def run_from(folder: Path, code: str) -> str:
     [
         "celltally/py.typed",
         "celltally/napari.yaml",
+        "celltally/diameter.npz",
+        "celltally/_napari/samples/u2os-hoechst-1.tif",
         "celltally/_models/general/model.json",
         "celltally/_models/general/weights.safetensors",
         "celltally/_models/general/README.md",

@@ -54,7 +54,9 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
         return torch.autocast("cuda", dtype=dtype)
     if device.type == "mps":
         return torch.autocast("mps", dtype=torch.float16)
-    return torch.autocast("cpu", dtype=torch.bfloat16) if cpu_is_good_at_bfloat16() else nullcontext()
+    if cpu_is_good_at_bfloat16():
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def cpu_is_good_at_bfloat16() -> bool:
@@ -74,9 +76,9 @@ def best_tile(device: torch.device) -> int:
     return max(SMALLEST_TILE, min(LARGEST_TILE, side))
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory (the CPU's allocator has no error class of its own)."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch or numpy ran out of memory (torch's CPU allocator has no error of its own)."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "memory" in text and ("alloc" in text or "not enough" in text or "out of" in text)
     )

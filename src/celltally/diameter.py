@@ -24,6 +24,8 @@ __all__ = ["band_features", "estimate_diameter", "position"]
 BANDS, FIRST_SIGMA = 14, 0.7
 #: Larger images are looked at through a 3 × 3 mosaic of windows of this side.
 WINDOW = 448
+#: What looks smaller than this is noise; cells that small would make huge images.
+SMALLEST_PX = 3.0
 WEIGHTS = Path(__file__).with_suffix(".npz")
 
 
@@ -44,7 +46,7 @@ def estimate_diameter(pixels: NDArray[np.generic]) -> float | None:
     if scaling.empty or min(values.shape[1:]) < 8:
         return None
     bands = position(band_features(values.mean(axis=0)), _weights())
-    return float(FIRST_SIGMA * 2 ** (bands / 2))
+    return max(SMALLEST_PX, float(FIRST_SIGMA * 2 ** (bands / 2)))
 
 
 def band_features(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -73,9 +75,7 @@ def band_features(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return features.astype(np.float32)
 
 
-def position(
-    features: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
-) -> float:
+def position(features: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]) -> float:
     """Position along the bands at which the cells are, from ``(4, BANDS)`` features."""
     x = features
     for layer in (1, 2):
@@ -102,7 +102,7 @@ def _mosaic(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _slices(side: int) -> list[slice]:
-    """The whole side, or three evenly spread windows where they do not overlap."""
+    """Return the whole side, or three evenly spread windows where they do not overlap."""
     if side <= 3 * WINDOW:
         return [slice(0, side)]
     return [slice(int(s), int(s) + WINDOW) for s in np.linspace(0, side - WINDOW, 3)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -83,7 +82,7 @@ class Model:
     def from_network(
         cls, network: CountingNetwork, *, name: str, diameter_px: float, **details: object
     ) -> Model:
-        """A model around a network, its weights rounded to what will be stored.
+        """Make a model around a network, its weights rounded to what will be stored.
 
         Parameters
         ----------
@@ -118,7 +117,7 @@ class Model:
         return cls(network, replace(record, sha256=_identity(record, network)))
 
     def with_calibration(self, calibration: Calibration) -> Model:
-        """The same model with another calibration; its identity stays."""
+        """Return the same model with another calibration; its identity stays."""
         return replace(
             self,
             calibration=calibration,
@@ -137,7 +136,7 @@ class Model:
             When the place holds something that is no model, or cannot be written.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder / RECORD).is_file() and any_content(folder):
+        if _is_foreign(folder):
             raise UserError(f"{folder} exists and is no model folder; choose another place")
         record = replace(self.record, name=folder.name)
         files = {WEIGHTS: save(_stored(self.network))}
@@ -157,9 +156,7 @@ class Model:
                 for name, data in files.items():
                     (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                     (fresh / name).write_bytes(data)
-                if folder.exists():
-                    folder.rename(Path(temp) / "old")
-                fresh.rename(folder)
+                _swap(fresh, folder, Path(temp) / "old")
         except OSError as error:
             reason = error.strerror or os.fspath(folder)
             raise UserError(f"the model cannot be written to {folder} ({reason})") from None
@@ -192,22 +189,48 @@ class Model:
                 f"{folder / RECORD} states another identity than its content has; "
                 "copy the model again"
             )
-        calibration, digest = read_calibration(folder)
-        prototypes = read_prototypes(folder)
-        names = [p.png for proto in prototypes for p in proto.patches if p.png]
-        pictures = {n: (folder / "prototypes" / n).read_bytes() for n in names}
+        # Only what the record lists was verified, so nothing else is read.
+        calibration, digest = read_calibration(folder) if record.is_calibrated else (None, "")
+        prototypes = read_prototypes(folder) if PROTOTYPES in record.files else ()
+        pictures = _read_pictures(record, prototypes)
         return cls(network, record, calibration, digest, prototypes, pictures)
 
 
-def any_content(folder: Path) -> bool:
-    """Whether a path is a file or a folder that is not empty."""
-    return not folder.is_dir() or any(folder.iterdir())
+def _is_foreign(folder: Path) -> bool:
+    """Whether a place holds something that a model must not replace."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return not (isinstance(content, dict) and "format_version" in content)
 
 
-def remove(folder: Path) -> None:
-    """Delete a model folder (and nothing that is none)."""
-    if (folder / RECORD).is_file():
-        shutil.rmtree(folder)
+def _swap(fresh: Path, folder: Path, old: Path) -> None:
+    """Put a fresh folder into the place of another, or leave that one as it is."""
+    if folder.exists():
+        folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+
+
+def _read_pictures(record: ModelRecord, prototypes: Iterable[PrototypeRecord]) -> dict[str, bytes]:
+    """Pictures by name; only files that the record lists (and has verified) are read."""
+    folder = record.path or Path()
+    pictures = {}
+    for name in (p.png for prototype in prototypes for p in prototype.patches if p.png):
+        if f"prototypes/{name}" not in record.files:
+            raise UserError(
+                f"{folder / PROTOTYPES} names the picture {name!r}, which {RECORD} does not list; "
+                "copy the model again"
+            )
+        pictures[name] = (folder / "prototypes" / name).read_bytes()
+    return pictures
 
 
 def _calibration_json(calibration: Calibration) -> bytes:

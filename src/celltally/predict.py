@@ -44,9 +44,7 @@ def predict(
 ) -> Prediction:
     """Count one image plane; see ``iter_predict``."""
     return drain(
-        iter_predict(
-            model, pixels, diameter_px=diameter_px, device=device, tile=tile, image=image
-        )
+        iter_predict(model, pixels, diameter_px=diameter_px, device=device, tile=tile, image=image)
     )
 
 
@@ -96,8 +94,17 @@ def iter_predict(
         density = np.zeros((1, *grid.shape), dtype=np.float32)
         variance = density
     else:
+        try:
+            scaled = rescale(values, shape)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"an image of {image_shape[1]} × {image_shape[0]} px with cells of "
+                f"{diameter_px:g} px does not fit into the memory; give a larger diameter"
+            ) from None
         (density, log_variance), notes = yield from infer(
-            model.network, rescale(values, shape), device=target, tile=tile
+            model.network, scaled, device=target, tile=tile
         )
         variance = np.exp(log_variance)
     return Prediction(
@@ -152,7 +159,7 @@ def infer(
         try:
             maps = yield from _infer_tiles(network, values, device, side)
             return maps, tuple(notes)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         if device.type == "cuda":

@@ -22,6 +22,8 @@ PERCENTILES = (0.5, 99.9)
 NOISE_FLOOR = 8.0
 #: Brighter than the upper percentile by more than this is clipped.
 CEILING = 3.0
+#: Finite pixels beyond this are brought back to it, so that differences stay finite.
+LARGEST_VALUE = 1e37
 #: Percentiles of larger images are taken from a regular subsample.
 SAMPLE_PIXELS = 4_000_000
 
@@ -73,6 +75,7 @@ def finite(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = pixels.astype(np.float32)
     good = np.isfinite(values)
+    np.clip(values, -LARGEST_VALUE, LARGEST_VALUE, out=values)
     if good.all():
         return values
     if not good.any():
@@ -83,8 +86,8 @@ def finite(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def intensity_range(values: NDArray[np.float32]) -> IntensityRange:
     """Range by percentiles of the whole image, at least ``NOISE_FLOOR`` × noise wide."""
-    stride = max(1, int(np.ceil(np.sqrt(values[..., 0].size if values.ndim == 3 else values.size)
-                                / np.sqrt(SAMPLE_PIXELS))))
+    height, width = values.shape[:2]
+    stride = max(1, int(np.ceil(np.sqrt(height * width) / np.sqrt(SAMPLE_PIXELS))))
     sample = values[::stride, ::stride].astype(np.float64)
     low, high = np.percentile(sample, PERCENTILES)
     grey = values.mean(axis=2) if values.ndim == 3 else values
@@ -133,7 +136,8 @@ def normalise(
     """
     values = finite(pixels)
     scaling = intensity_range(values)
-    values = (values - np.float32(scaling.low)) / np.float32(scaling.high - scaling.low)
+    with np.errstate(over="ignore"):  # what overflows is clipped
+        values = (values - np.float32(scaling.low)) / np.float32(scaling.high - scaling.low)
     np.clip(values, -CEILING, CEILING, out=values)
     return (
         np.ascontiguousarray(values.transpose(2, 0, 1)) if values.ndim == 3 else values[None],
@@ -141,9 +145,7 @@ def normalise(
     )
 
 
-def image_statistics(
-    values: NDArray[np.float32], scaling: IntensityRange
-) -> Mapping[str, float]:
+def image_statistics(values: NDArray[np.float32], scaling: IntensityRange) -> Mapping[str, float]:
     """Figures by which an image is compared with those a model was trained on.
 
     Parameters
@@ -158,7 +160,8 @@ def image_statistics(
         difference between samples), ``brightness`` (mean of the normalised
         image).
     """
-    contrast = (scaling.high - scaling.low) / max(scaling.noise, 1e-3 * (scaling.high - scaling.low))
+    span = scaling.high - scaling.low
+    contrast = span / max(scaling.noise, 1e-3 * span)
     colour = (
         float(np.abs(values - values.mean(axis=0, keepdims=True)).mean())
         if values.shape[0] == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ FORMAT_VERSION = 1
 RECORD, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.json"
 CARD, PROTOTYPES = "README.md", "prototypes/prototypes.json"
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt")
+#: Entries of the record that hold names and values.
+MAPPINGS = ("config", "preprocessing", "training", "metrics", "files")
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class ModelRecord:
         return CALIBRATION in self.files
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Write the file's text."""
         content = asdict(self)
         del content["path"]
         return json.dumps(content, indent=1, sort_keys=False) + "\n"
@@ -215,12 +218,15 @@ def read_record(folder: str | Path) -> ModelRecord:
         record = ModelRecord(**content)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
-    if not (isinstance(record.diameter_px, int | float) and record.diameter_px > 0):
+    if wrong := [name for name in MAPPINGS if not isinstance(getattr(record, name), dict)]:
+        raise UserError(f"{path} has no table under {wrong[0]!r}; copy the model again")
+    if not (isinstance(record.diameter_px, int | float) and 0 < record.diameter_px < math.inf):
         raise UserError(f"{path} states the diameter {record.diameter_px!r}; copy the model again")
     if WEIGHTS not in record.files:
         raise UserError(f"{path} lists no {WEIGHTS}; copy the model again")
     _verify(folder, record)
-    return replace(record, path=folder)
+    # A folder that was copied under another name is found by that name.
+    return replace(record, name=folder.resolve().name, path=folder)
 
 
 def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
@@ -256,12 +262,16 @@ def read_prototypes(folder: Path) -> tuple[PrototypeRecord, ...]:
 def _verify(folder: Path, record: ModelRecord) -> None:
     root = folder.resolve()
     for name, digest in record.files.items():
-        path = folder / name
+        path = folder / name.replace("\0", "")
         if not path.resolve().is_relative_to(root):
             raise UserError(f"{folder / RECORD} names a file outside its folder: {name}")
         if not path.is_file():
             raise UserError(f"the model folder {folder} lacks {name}; copy the model again")
-        if sha256_of(path.read_bytes()) != digest:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); mend that") from None
+        if sha256_of(data) != digest:
             raise UserError(
                 f"{path} is not the file that {RECORD} describes (it was altered or cut off); "
                 "copy the model again"

@@ -28,7 +28,7 @@ def check_diameter(diameter_px: float) -> str | None:
     if diameter_px <= 0:
         return f"the cell diameter {diameter_px:g} px is not above 0; give pixels, such as 12"
     if diameter_px < 1:
-        return f"cells of {diameter_px:g} px cannot be seen; give the diameter in pixels of the image"
+        return f"cells of {diameter_px:g} px cannot be seen; give the diameter in image pixels"
     return None
 
 

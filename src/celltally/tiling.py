@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["Tile", "plan_tiles"]
 
@@ -68,4 +69,4 @@ def _cuts(side: int, tile: int, multiple: int) -> list[tuple[int, int]]:
     units, largest = side // multiple, tile // multiple
     pieces = -(-units // largest)
     edges = [round(i * units / pieces) * multiple for i in range(pieces + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))

@@ -40,9 +40,9 @@ class ArrayLazy(Protocol):
     """What is asked of pixels that may still be on disk (numpy, zarr, memmap)."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
     def __getitem__(self, key: Any) -> Any: ...
 
 
@@ -201,6 +201,8 @@ class Dots:
     def __getitem__(self, rows: ArrayLike | slice) -> Dots:
         """Pick rows by slice, mask or indices."""
         key = rows if isinstance(rows, slice) else np.asarray(rows)
+        if isinstance(key, np.ndarray) and key.size == 0 and key.dtype != bool:
+            key = key.astype(np.intp)  # an empty list is an array of floats
         return replace(self, **{f.name: getattr(self, f.name)[key] for f in fields(self)})
 
 
@@ -338,7 +340,8 @@ class Prediction:
     @cached_property
     def counts(self) -> NDArray[np.float64]:
         """Integral of the density per class, never below zero."""
-        return np.maximum(self.density.sum(axis=(1, 2), dtype=np.float64), 0.0)
+        sums: NDArray[np.float64] = self.density.sum(axis=(1, 2), dtype=np.float64)
+        return np.maximum(sums, 0.0)
 
     @property
     def count(self) -> float:

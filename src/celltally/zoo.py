@@ -30,8 +30,9 @@ def user_models_dir() -> Path:
 
 
 def available() -> list[ModelRecord]:
-    """Records of all models, the default first, then by name; a user's model hides a
-    shipped one of the same name. Damaged folders are left out.
+    """Return the records of all models, the default first, then by name.
+
+    A user's model hides a shipped one of the same name. Damaged folders are left out.
     """
     records: dict[str, ModelRecord] = {}
     for directory in (shipped_models_dir(), user_models_dir()):
@@ -41,7 +42,8 @@ def available() -> list[ModelRecord]:
             try:
                 records[folder.name] = read_record(folder)
             except UserError:
-                continue  # `find` by its name tells what is wrong with it
+                # `find` takes it all the same, so that loading tells what is wrong with it.
+                records.pop(folder.name, None)
     return sorted(records.values(), key=lambda r: (r.name != DEFAULT_MODEL, r.name))
 
 

@@ -17,7 +17,7 @@ from celltally.types import Dots, Prediction, Progress
 if TYPE_CHECKING:
     from celltally.model import Model
 
-__all__ = ["Counted", "count_job", "list_models_job", "look_job"]
+__all__ = ["Counted", "count_job", "list_models_job", "look_job", "with_dots"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,11 @@ def count_job(
     yield Progress(0, 0, "Counting")
     prediction = yield from iter_predict(model, pixels, diameter_px=diameter_px, image=name)
     yield Progress(1, 1, "Placing the dots")
-    return _with_dots(prediction, plane)
+    return with_dots(prediction, plane)
 
 
-def _with_dots(prediction: Prediction, plane: Plane) -> Counted:
+def with_dots(prediction: Prediction, plane: Plane) -> Counted:
+    """Find the dots that a threshold may pick from, and its default."""
     from celltally.density import dots_from_prediction
     from celltally.density.peaks import threshold_for_count
 

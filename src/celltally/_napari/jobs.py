@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from napari.qt.threading import create_worker
 
@@ -32,6 +33,13 @@ def sentence(error: Exception) -> str:
         return text[:1].upper() + text[1:]
     logger.error("a job failed", exc_info=error)
     return f"Something went wrong ({type(error).__name__}); see the log for details."
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """How a job ended that raised."""
+
+    error: Exception
 
 
 def _ignore(*_: Any) -> None:
@@ -67,29 +75,40 @@ class Job:
         self._worker.errored.connect(self._failed)
         self._worker.aborted.connect(self._aborted)
 
+    #: Qt holds whom it calls back weakly; a running job must not vanish.
+    _alive: ClassVar[set[Job]] = set()
+
     def start(self) -> None:
         """Start the thread."""
+        self._alive.add(self)
+        self._worker.finished.connect(self._finished)
         self._worker.start()
+
+    def _finished(self) -> None:
+        self._alive.discard(self)
 
     def cancel(self) -> None:
         """Ask the job to end at its next step; ``on_cancelled`` tells when it has."""
         self._cancelled = True
-        self._worker.quit()
 
     def abandon(self) -> None:
         """Cancel, and report nothing any more: whoever listened is gone."""
         self._callbacks = dict.fromkeys(self._callbacks, _ignore)
         self.cancel()
 
-    @staticmethod
     def _steps(
-        make: Callable[[], Generator[Progress, None, Result]],
-    ) -> Generator[Progress | None, None, Result]:
-        """Yield at every step (a job ends at yields only), but report few of them."""
+        self, make: Callable[[], Generator[Progress, None, Result]]
+    ) -> Generator[Progress | None, None, Result | _Failed | None]:
+        """Yield at every step (a job ends at yields only), but report few of them.
+
+        A cancelled generator is closed here, on its own thread, so that what it
+        holds is given back at once. An error is returned, not raised: the worker
+        swallows every ``RuntimeError``, which is what torch raises most.
+        """
         job = make()
         reported = -REPORT_EVERY
         try:
-            while True:
+            while not self._cancelled:
                 try:
                     step = next(job)
                 except StopIteration as end:
@@ -98,27 +117,42 @@ class Job:
                 due = now - reported >= REPORT_EVERY
                 reported = now if due else reported
                 yield step if due else None
+            return None
+        except Exception as error:
+            return _Failed(error)
         finally:
             job.close()
 
+    def _call(self, name: str, *values: Any) -> None:
+        """Call back; an error there fails the job, for Qt would end the program."""
+        try:
+            self._callbacks[name](*values)
+        except Exception as error:
+            if name == "failed":
+                logger.exception("showing an error failed")
+            else:
+                self._call("failed", error)
+
     def _report(self, step: Progress | None) -> None:
         if step is not None and not self._cancelled:
-            self._callbacks["progress"](step)
+            self._call("progress", step)
 
     def _done(self, result: Any) -> None:
         self.running = False
-        if self._cancelled:  # it was past its last yield when it was cancelled
-            self._callbacks["cancelled"]()
+        if self._cancelled:  # maybe past its last step, with a result
+            self._call("cancelled")
+        elif isinstance(result, _Failed):
+            self._call("failed", result.error)
         else:
-            self._callbacks["done"](result)
+            self._call("done", result)
 
     def _failed(self, error: Exception) -> None:
         self.running = False
-        self._callbacks["failed"](error)
+        self._call("failed", error)
 
     def _aborted(self) -> None:
         self.running = False
-        self._callbacks["cancelled"]()
+        self._call("cancelled")
 
 
 class Jobs:

@@ -6,6 +6,7 @@ metadata, so that they outlive the widget that made them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ __all__ = [
 #: More points than this make the window slow.
 MOST_DOTS = 5_000
 _TAG = "celltally"
+_numbers = itertools.count()
 _RGB = ("colour", "red", "green", "blue")
 #: An unlabelled leading axis that is as short as this may hold channels.
 _MOST_CHANNELS = 5
@@ -115,11 +117,17 @@ def own_role(layer: Layer) -> str | None:
 
 def own_layer(layers: Any, image: str, role: str) -> Layer | None:
     """Our newest layer with a role for the image of a key, if it is there."""
-    for layer in reversed(list(layers)):
-        tag = layer.metadata.get(_TAG)
-        if tag and tag["role"] == role and tag["image"] == image:
-            return layer
-    return None
+    ours = [
+        layer
+        for layer in layers
+        if own_role(layer) == role and layer.metadata[_TAG]["image"] == image
+    ]
+    return max(ours, key=lambda layer: layer.metadata[_TAG]["number"], default=None)
+
+
+def _tag(role: str, image: Layer) -> dict[str, Any]:
+    """Metadata by which a layer of ours is known; later ones have higher numbers."""
+    return {_TAG: {"role": role, "image": key_of(image), "number": next(_numbers)}}
 
 
 def density_layer(layers: Any, image: str) -> Image | None:
@@ -330,13 +338,14 @@ def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction
             blending="translucent",
             interpolation2d="linear",
             contrast_limits=limits,
-            metadata={_TAG: {"role": "density", "image": key_of(image)}},
+            metadata=_tag("density", image),
             **place,
         )
         layer = _above(viewer, image, layer)
     else:
         layer.data = values
-        layer.contrast_limits_range = layer.contrast_limits = limits
+        layer.contrast_limits_range = limits
+        layer.contrast_limits = limits
         _place(layer, place)
     layer.metadata[_TAG].update(prediction=prediction, plane=plane)
     return layer
@@ -349,8 +358,14 @@ def _top(density: NDArray[np.float32]) -> float:
 
 
 def _place(layer: Layer, place: Mapping[str, Any]) -> None:
+    """Move a layer to where it belongs; each change costs napari a redraw."""
     for name, value in place.items():
-        setattr(layer, name, value)
+        old = getattr(layer, name)
+        old = old.affine_matrix if name == "affine" else old
+        if name == "units" and old == value:
+            continue
+        if name == "units" or not np.array_equal(old, value):
+            setattr(layer, name, value)
 
 
 # ---- dots ----
@@ -358,14 +373,22 @@ def _place(layer: Layer, place: Mapping[str, Any]) -> None:
 
 def dots_points(dots: Dots, plane: Plane, image: Image, diameter_px: float) -> dict[str, Any]:
     """Return what a Points layer needs to show dots: data, features, symbols, colours, size."""
-    colours = class_colours(dots.label.tolist())
-    return {
+    points: dict[str, Any] = {
         "data": _lifted(dots.yx, plane),
         "features": _features(dots),
-        "symbol": [STATE_SYMBOLS[s] for s in dots.state] or "disc",
-        "face_color": np.array([_rgba(colours[label]) for label in dots.label]).reshape(-1, 4),
         "size": dot_size(diameter_px),
         **spatial(image),
+    }
+    if len(dots):  # napari takes no empty list of symbols or colours
+        points |= _looks(dots)
+    return points
+
+
+def _looks(dots: Dots) -> dict[str, Any]:
+    colours = class_colours(dots.label.tolist())
+    return {
+        "symbol": [STATE_SYMBOLS[state] for state in dots.state],
+        "face_color": np.array([_rgba(colours[label]) for label in dots.label]),
     }
 
 
@@ -406,18 +429,20 @@ def show_dots(
             ndim=image.ndim,
             border_color=BORDER,
             border_width=0.15,
-            metadata={_TAG: {"role": "dots", "image": key_of(image)}},
+            metadata=_tag("dots", image),
             **points,
         )
-        layer = _above(viewer, image, layer, over=density_layer(viewer.layers, key_of(image)))
+        key = key_of(image)
+        under = dots_layer(viewer.layers, key) or density_layer(viewer.layers, key)
+        layer = _above(viewer, image, layer, over=under)
     else:
         _place(layer, {k: points.pop(k) for k in spatial(image)})
         layer.selected_data = set()
         layer.data = points.pop("data")
         layer.features = points.pop("features")
         layer.size = points.pop("size")
-        layer.symbol = points.pop("symbol")
-        layer.face_color = points.pop("face_color")
+        for name, value in points.items():  # symbol and colour, where there are dots
+            setattr(layer, name, value)
     layer.current_face_color = next(iter(class_colours(["cell"]).values()))
     layer.current_size = dot_size(diameter_px)
     layer.editable = complete
@@ -499,18 +524,13 @@ def points_of_file(dots: Dots, name: str) -> tuple[NDArray[Any], dict[str, Any]]
     """
     lead = [axis for axis in (dots.t, dots.z) if len(axis) and np.ptp(axis) > 0]
     data = np.concatenate([np.stack(lead, axis=1), dots.yx], axis=1) if lead else dots.yx
-    colours = class_colours(dots.label.tolist())
     settings: dict[str, Any] = {
         "name": name,
         "features": _features(dots),
         "border_color": BORDER,
         "border_width": 0.15,
     }
-    if len(dots):
-        settings["symbol"] = [STATE_SYMBOLS[s] for s in dots.state]
-        settings["face_color"] = np.array([_rgba(colours[label]) for label in dots.label])
-    else:
-        settings["ndim"] = 2
+    settings |= _looks(dots) if len(dots) else {"ndim": 2}
     return data, settings
 
 
@@ -554,7 +574,7 @@ def show_ring(viewer: Any, image: Image, plane: Plane, diameter_px: float) -> Po
                 "anchor": "lower_left",
                 "translation": [0] * len(plane.position) + [0, 0.6 * diameter_px],
             },
-            metadata={_TAG: {"role": "ring", "image": key_of(image)}},
+            metadata=_tag("ring", image),
             **spatial(image),
         )
         layer = viewer.add_layer(layer)

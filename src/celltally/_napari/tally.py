@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,9 @@ class TallyWidget(QWidget):
         self._follow.setSingleShot(True)
         self._follow.setInterval(FOLLOW_AFTER)
         self._follow.timeout.connect(self._follow_view)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._do_step)
         self.image.changed.connect(self._refresh)
         self.image.image_changed.connect(self._show_result)
         self.model.changed.connect(self._refresh)
@@ -176,17 +180,34 @@ class TallyWidget(QWidget):
         show_error(text)
 
     def _done(self, key: str, counted: Counted) -> None:
-        self._ended()
-        layer = self._layer(key)
-        if layer is None:
-            self.count_section.show_ready(
-                self.problem(), "The image was closed while it was counted."
-            )
-            return
-        self._results[key] = _Result(counted, counted.threshold)
-        show_density(self.viewer, layer, counted.plane, counted.prediction)
-        self._put_dots(key)
-        self._show_result()
+        """Show a result, one layer at a time, so that the window lives in between."""
+
+        def density() -> None:
+            layer = self._layer(key)
+            if layer is None:
+                self._ended("The image was closed while it was counted.")
+                return
+            self._results[key] = _Result(counted, counted.threshold)
+            show_density(self.viewer, layer, counted.plane, counted.prediction)
+            self._later(dots)
+
+        def dots() -> None:
+            self._put_dots(key)
+            self._ended()
+            self._show_result()
+
+        density()
+
+    def _later(self, step: Callable[[], None]) -> None:
+        """Do a step when the window has drawn what is there; never, once it is closed."""
+        self._step = step
+        self._soon.start()
+
+    def _do_step(self) -> None:
+        try:
+            self._step()
+        except Exception as error:  # Qt would end the program
+            self._failed(error)
 
     def _layer(self, key: str) -> Any:
         return next((layer for layer in self.viewer.layers if key_of(layer) == key), None)

@@ -17,18 +17,28 @@ def output_names(images: Sequence[Path]) -> list[str]:
     """Names, without suffix, of the files that belong to images; no two are alike.
 
     The image's stem; where two clash their names with suffix; where these clash,
-    too, the names of the folders above, as many as it takes. Letters that differ
-    by case only do clash: some file systems do not tell them apart.
+    too, the names of the folders above, as many as it takes. Names that differ by the
+    case of letters only do clash (some file systems do not tell them apart) and
+    are numbered in the end.
     """
     levels = [0] * len(images)
-    while True:
-        names = [_name(path, level) for path, level in zip(images, levels, strict=True)]
-        often = Counter(name.casefold() for name in names)
-        clashing = [i for i, name in enumerate(names) if often[name.casefold()] > 1]
-        if not clashing:
-            return names
-        for i in clashing:
-            levels[i] += 1
+    places = [str(path.absolute()).casefold() for path in images]
+    for _ in range(max((len(path.absolute().parts) for path in images), default=0)):
+        names = [_name(p, level).casefold() for p, level in zip(images, levels, strict=True)]
+        often = Counter(name for name, _ in set(zip(names, places, strict=True)))
+        levels = [level + (often[name] > 1) for name, level in zip(names, levels, strict=True)]
+    # What clashes still differs by the case of letters only: it is numbered.
+    given: set[str] = set()
+    unique = []
+    for path, level in zip(images, levels, strict=True):
+        name = stem = _name(path, level)
+        n = 1
+        while name.casefold() in given:
+            n += 1
+            name = f"{stem}-{n}"
+        given.add(name.casefold())
+        unique.append(name)
+    return unique
 
 
 def make_folder(folder: Path) -> None:
@@ -84,10 +94,7 @@ def _name(path: Path, level: int) -> str:
     if level == 0:
         return path.stem
     above = path.absolute().parts[1:-1]
-    chosen = above[max(0, len(above) - level + 1) :]
-    # More levels than folders happens only where paths differ by case alone.
-    surplus = ["_"] * (level - 1 - len(above))
-    return "__".join([*surplus, *chosen, path.name])
+    return "__".join([*above[max(0, len(above) - level + 1) :], path.name])
 
 
 def _is_our_dots(path: Path) -> bool:

@@ -107,11 +107,12 @@ def info(
 
 def demo(
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            metavar="DIR", help="Where window.png and counts.csv go if there is no screen."
+            metavar="DIR",
+            help="Write window.png and counts.csv there and close; build/demo without a screen.",
         ),
-    ] = Path("build/demo"),
+    ] = None,
 ) -> None:
     """Open napari with a sample image and count it."""
     if importlib.util.find_spec("napari") is None:

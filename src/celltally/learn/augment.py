@@ -62,7 +62,7 @@ class Augmentation:
 
 
 def blank_field(size: int, rng: np.random.Generator) -> Tensor:
-    """An empty field as a camera sees it, normalised by its own range, ``(1, size, size)``.
+    """Draw an empty field as a camera sees it, normalised by its range, ``(1, size, size)``.
 
     Uneven light, coarse and fine noise and sometimes hot pixels: everything that
     percentiles blow up when there is nothing to see.

@@ -48,7 +48,7 @@ class Batch:
     density: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device, images channels-last."""
+        """Move the batch to a device, images channels-last."""
         return Batch(
             images=self.images.to(device, memory_format=torch.channels_last),
             thumbnails=self.thumbnails.to(device),
@@ -194,7 +194,7 @@ class CountBatches:
 def _window(
     values: Tensor, side: int, rng: np.random.Generator
 ) -> tuple[Tensor, NDArray[np.int64]]:
-    """A random window of an image, zeros beyond its borders, and its corner."""
+    """Cut a random window of an image, zeros beyond its borders; and its corner."""
     shape = np.array(values.shape[1:])
     low = np.minimum(-OVERHANG, (shape - side) // 2)
     high = np.maximum(shape - side + OVERHANG, low + 1)

@@ -53,7 +53,7 @@ def iter_calibrate(
 def calibrate_on(
     model: Model, pairs: Sequence[tuple[Dataset, Sample]], *, device: str = "auto"
 ) -> Generator[Progress, None, Model]:
-    """A model with a calibration from the given samples, counted as a user would.
+    """Calibrate a model on the given samples, counted as a user would.
 
     The diameter is the data set's where it states one, else the estimate.
 

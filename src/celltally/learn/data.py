@@ -110,7 +110,7 @@ def read_dataset(folder: str | Path) -> Dataset:
     meta = _read_meta(folder)
     counts = _read_counts(folder / "counts.csv")
     name = str(meta.get("name") or folder.name)
-    pattern = PUBLIC_GROUPS.get(name, str(meta.get("group_pattern", "")))
+    pattern = PUBLIC_GROUPS.get(name) or _pattern(meta.get("group_pattern"), folder)
     samples = []
     for path in sorted(images_dir.iterdir()):
         if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -134,12 +134,11 @@ def read_dataset(folder: str | Path) -> Dataset:
             f"no image in {images_dir} has labels: put dots/<stem>.csv with columns y,x, "
             "or counts.csv with columns image,count, beside 'images'"
         )
-    diameter = meta.get("diameter_px")
     return Dataset(
         name=name,
         folder=folder,
         samples=tuple(samples),
-        diameter_px=None if diameter is None else float(diameter),
+        diameter_px=_diameter(meta.get("diameter_px"), folder),
         channel=_channel(meta.get("channel")),
         licence=str(meta.get("licence") or "not stated"),
         meta=meta,
@@ -161,7 +160,7 @@ def sample_dots(sample: Sample) -> Dots:
 
 
 def sample_count(sample: Sample) -> float:
-    """True count: the stated one, else the number of dots."""
+    """Return the true count: the stated one, else the number of dots."""
     return float(sample.count) if sample.count is not None else float(len(sample_dots(sample)))
 
 
@@ -196,7 +195,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
             try:
                 meta = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise UserError(f"{path} cannot be read as JSON ({error}); mend or remove it") from None
+                reason = f"{path} cannot be read as JSON ({error}); mend or remove it"
+                raise UserError(reason) from None
             if not isinstance(meta, dict):
                 raise UserError(f"{path} must hold one JSON object; mend or remove it")
             return meta
@@ -214,6 +214,27 @@ def _read_counts(path: Path) -> dict[str, float]:
     if bad := [name for name, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
         raise UserError(f"{path} states no usable count for {bad[0]}; counts are 0 or more")
     return counts
+
+
+def _diameter(value: Any, folder: Path) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < math.inf:
+        raise UserError(
+            f"the dataset.json of {folder} states the diameter {value!r}; "
+            "give pixels as a number from 1 on, or leave diameter_px out"
+        )
+    return float(value)
+
+
+def _pattern(value: Any, folder: Path) -> str:
+    try:
+        return re.compile(str(value or "")).pattern
+    except re.error as error:
+        raise UserError(
+            f"the dataset.json of {folder} has a group_pattern {value!r} that is no regular "
+            f"expression ({error}); mend or remove it"
+        ) from None
 
 
 def _channel(value: Any) -> int | str | None:

@@ -48,7 +48,7 @@ def examples(
             factors = [1.0, *np.exp(rng.uniform(np.log(SHRINK), np.log(ENLARGE), rescalings))]
             for factor in factors:
                 shape = tuple(max(16, round(side * factor)) for side in values.shape[1:])
-                grey = rescale(values, shape).mean(dim=0).numpy()  # type: ignore[arg-type]
+                grey = rescale(values, shape).mean(dim=0).numpy()
                 features.append(band_features(grey))
                 diameters.append(diameter * factor)
                 names.append(dataset.name)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from celltally.learn.augment import Augmentation
 from celltally.learn.batches import Batch, CountBatches, DotBatches
 from celltally.learn.prepare import PreparedImage
 from celltally.learn.validate import Scores, overall_error, validate
-from celltally.networks import CountingNetwork, HasPrototypes
+from celltally.networks import CountingNetwork, HasPrototypes, Output
 from celltally.types import Progress
 
 __all__ = ["Budget", "FitConfig", "iter_fit", "make_fabric"]
@@ -158,7 +159,8 @@ def iter_fit(
     loss
         Loss of a batch; None for the sum of all that apply.
     on_best
-        Called with the averaged network and the step whenever it is the best yet.
+        Called with the averaged network and the step whenever it is the best yet, and
+        at the end where nothing was validated.
 
     Yields
     ------
@@ -182,6 +184,7 @@ def iter_fit(
     )
     module, optimizer = fabric.setup(network, optimizer)
     averaged = AveragedModel(network, avg_fn=_average(config.average))
+    mean = cast(CountingNetwork, averaged.module)
     rng = np.random.default_rng(config.seed + fabric.global_rank)
     batches = _Batches(network, train, config, nominal_px, rng)
     batch_loss = loss or total_loss
@@ -207,19 +210,21 @@ def iter_fit(
             values = {"loss": float(value.detach())}
             spent = budget.spent(step, time.monotonic() - start)
             if val and (step % config.validate_every == 0 or spent >= 1.0):
-                scores = validate(averaged.module, val, fabric.device)
+                scores = validate(mean, val, fabric.device)
                 error = overall_error(scores)
                 values |= {"val_mae": _mean_mae(scores), "val_error": error}
                 if error < best_error:
-                    best_error, best_weights = error, copy.deepcopy(averaged.module.state_dict())
+                    best_error, best_weights = error, copy.deepcopy(mean.state_dict())
                     if on_best is not None:
-                        on_best(averaged.module, step)
+                        on_best(mean, step)
                 network.train()
             total = budget.steps or max(step, math.ceil(step / max(spent, 1e-6)))
             yield Progress(step, total, "training", values)
     finally:
         batches.close()
-        network.load_state_dict(best_weights or averaged.module.state_dict())
+        if best_weights is None and step and on_best is not None:
+            on_best(mean, step)  # ended before the first validation
+        network.load_state_dict(best_weights or mean.state_dict())
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         network.eval()
@@ -236,28 +241,29 @@ def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Ten
     if context is not None and config.context_dropout:
         kept = torch.rand(len(context), 1, device=context.device) >= config.context_dropout
         context = context * kept
-    output = network(batch.images, context)
+    output: Output = network(batch.images, context)
     if batch.density is None:
         return config.count_weight * losses.count_loss(output.density, batch.counts)
-    gain = float(getattr(network.config, "gain", 1.0))  # type: ignore[arg-type]
+    gain = float(getattr(network.config, "gain", 1.0))
     total = losses.density_loss(output.density, batch.density, gain)
     total = total + config.block_weight * losses.block_count_loss(
         output.density, batch.density, (4, 16, batch.density.shape[-1])
     )
-    if isinstance(network, HasPrototypes) and output.distances is not None:
-        cells = network.prototype_kinds.count("cell")
+    bare = _bare(network)
+    if isinstance(bare, HasPrototypes) and output.distances is not None:
+        cells = bare.prototype_kinds.count("cell")
         total = total + config.prototype_weight * losses.prototype_to_feature_loss(
             output.distances, batch.density, cells
         )
         total = total + config.diversity_weight * losses.diversity_loss(
-            network.prototypes, cells, config.tolerance
+            bare.prototypes, cells, config.tolerance
         )
     return total
 
 
 def variance_only(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:
     """Loss of the variance head; nothing else learns from it."""
-    output = network(batch.images, network.encode_context(batch.thumbnails))
+    output: Output = network(batch.images, network.encode_context(batch.thumbnails))
     if batch.density is None:
         error = (output.density.sum(dim=(1, 2, 3)) - batch.counts).detach()
         variance = output.log_variance.exp().sum(dim=(1, 2, 3)) + 1e-6
@@ -312,8 +318,10 @@ class _Batches:
         )
 
         # The next batch is drawn while the network learns from this one; one thread
-        # only, so that the same seed gives the same batches.
-        self.executor = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        # only, so that the same seed gives the same batches, and without threads of
+        # its own: two OpenMP teams on few cores spin against each other (measured:
+        # four times slower).
+        self.executor = ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,))
         self.coming = self.executor.submit(self._draw)
 
     def __next__(self) -> Batch:
@@ -329,8 +337,17 @@ class _Batches:
         self.step += 1
         if self.counts and (self.dots is None or self.step % self.every == 0):
             return next(self.counts)
-        assert self.dots is not None  # noqa: S101 (the constructor saw to it)
+        assert self.dots is not None  # the constructor saw to it
         return next(self.dots)
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    """Take the network out of Fabric's wrapper, to ask what it can do.
+
+    From Python 3.12 on ``isinstance`` with a protocol does not see through the wrapper.
+    """
+    inner = getattr(network, "module", network)
+    return inner if isinstance(inner, nn.Module) else network
 
 
 def _all_but_variance(network: CountingNetwork) -> list[nn.Parameter]:

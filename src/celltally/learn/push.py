@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
@@ -54,6 +55,11 @@ class _Find:
     image: PreparedImage
     cell: tuple[int, int]
 
+    @property
+    def place(self) -> tuple[Path, tuple[int, int]]:
+        """What no two prototypes share, as far as there are places."""
+        return self.image.sample.image, self.cell
+
 
 def iter_project(
     network: CountingNetwork,
@@ -66,7 +72,7 @@ def iter_project(
     """Project all prototypes in place, then find the patches most similar to each.
 
     Cell prototypes are sought at dots, background prototypes where the true density
-    is zero. No place is used twice.
+    is zero. No place is used twice, as far as there are enough.
 
     Parameters
     ----------
@@ -90,18 +96,19 @@ def iter_project(
         raise TypeError(f"{type(network).__name__} has no prototypes to project")
     chosen = _choose(images)
     network.eval().to(device)
-    finds = yield from _search(network, chosen, nominal_px, device, "projecting prototypes")
+    # As many places of each image as a group has prototypes: enough for one each.
+    each = max(len(network.prototype_kinds) // 2, 1)
+    finds = yield from _search(network, chosen, nominal_px, device, each, "projecting prototypes")
     taken: set[tuple[str, tuple[int, int]]] = set()
     vectors = network.prototypes.detach().clone()
     for k, candidates in enumerate(finds):
-        for find in candidates:
-            place = (str(find.image.sample.image), find.cell)
-            if place not in taken:
-                taken.add(place)
-                vectors[k] = find.feature
-                break
+        free = (f for f in candidates if f.place not in taken)
+        # With fewer places than prototypes some share one.
+        if find := next(free, candidates[0] if candidates else None):
+            taken.add(find.place)
+            vectors[k] = find.feature
     network.set_prototypes(vectors)
-    finds = yield from _search(network, chosen, nominal_px, device, "looking for patches")
+    finds = yield from _search(network, chosen, nominal_px, device, 1, "looking for patches")
     return _gallery(network, finds, nominal_px, cc0)
 
 
@@ -123,9 +130,10 @@ def _search(
     images: Sequence[PreparedImage],
     nominal_px: float,
     device: torch.device,
+    each: int,
     message: str,
 ) -> Generator[Progress, None, list[list[_Find]]]:
-    """For every prototype the nearest place of each image, nearest image first."""
+    """For every prototype the ``each`` nearest places of each image, nearest first."""
     if not isinstance(network, HasPrototypes):
         raise TypeError("no prototypes")
     kinds = network.prototype_kinds
@@ -146,10 +154,10 @@ def _search(
             if not places.any():
                 continue
             masked = torch.where(torch.from_numpy(places), distances[k], torch.inf)
-            i, j = divmod(int(masked.argmin()), masked.shape[1])
-            finds[k].append(
-                _Find(float(masked[i, j]), features[:, i, j].clone(), image, (i, j))
-            )
+            nearest = masked.flatten().topk(min(each, int(places.sum())), largest=False)
+            for distance, at in zip(nearest.values.tolist(), nearest.indices.tolist(), strict=True):
+                i, j = divmod(at, masked.shape[1])
+                finds[k].append(_Find(distance, features[:, i, j].clone(), image, (i, j)))
         yield Progress(done, len(images), message)
     return [sorted(found, key=lambda f: f.distance) for found in finds]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric, seed_everything
+from torch import nn
 
 from celltally.errors import UserError
 from celltally.learn.calibrate import calibrate_on
@@ -22,7 +23,7 @@ from celltally.learn.data import Dataset, Sample, hash_files, read_dataset, spli
 from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, variance_only
 from celltally.learn.prepare import PreparedImage, prepare
 from celltally.learn.push import Gallery, iter_project
-from celltally.learn.validate import validate
+from celltally.learn.validate import overall_error, validate
 from celltally.model import Model
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
 from celltally.record import TrainingSet
@@ -75,13 +76,16 @@ def make_plan(
         "calibrate": [(d, s) for d in map(read_dataset, calibrate) for s in d.samples],
     }
     given = {name for name, pairs in parts.items() if pairs}
-    for dataset in map(read_dataset, data):
-        rest: list[Sample] = list(dataset.samples)
+    sets: dict[str, dict[Sample, Dataset]] = {}
+    for dataset in map(read_dataset, data):  # folders of one set may share groups
+        sets.setdefault(dataset.name, {}).update(dict.fromkeys(dataset.samples, dataset))
+    for owner in sets.values():
+        rest = list(owner)
         for name, fraction in (("val", VAL), ("calibrate", CALIBRATE)):
             if name not in given:
                 rest, taken = split_by_group(rest, fraction, seed)
-                parts[name] += [(dataset, sample) for sample in taken]
-        train += [(dataset, sample) for sample in rest]
+                parts[name] += [(owner[sample], sample) for sample in taken]
+        train += [(owner[sample], sample) for sample in rest]
     return TrainingPlan(train, parts["val"], parts["calibrate"])
 
 
@@ -189,11 +193,9 @@ class _Trainer:
             nominal_px=self.nominal_px, on_best=self._save_best,
         )  # fmt: skip
         if isinstance(self.network, HasPrototypes) and self.network.prototype_kinds:
-            yield from self._project(refit)
+            yield from self._project(self.network.head_parameters(), refit)
         if isinstance(self.network, HasVariance) and self.network.variance_parameters():
-            quick = replace(
-                self.config, validate_every=10**9, weight_decay=0.0, augmentation=None
-            )
+            quick = replace(self.config, validate_every=10**9, weight_decay=0.0, augmentation=None)
             self.steps += yield from iter_fit(
                 self.network, self.train, (), quick, variance, self.fabric,
                 nominal_px=self.nominal_px, loss=variance_only,
@@ -204,11 +206,13 @@ class _Trainer:
         metrics = {name: asdict(s) for name, s in scores.items()}
         model = replace(model, record=replace(model.record, metrics=metrics))
         model.network.cpu()
+        model = model.save(self.out)  # whatever ends the calibration, the model is there
         if self.plan.calibrate:
             model = yield from calibrate_on(model, self.plan.calibrate, device=device)
-        return model.save(self.out)
+            model = model.save(self.out)
+        return model
 
-    def _project(self, budget: Budget) -> Generator[Progress, None, None]:
+    def _project(self, head: list[nn.Parameter], budget: Budget) -> Generator[Progress, None, None]:
         """Projection and refit of the head, with the error before and after each."""
         self.notes["validation error before projection"] = self._error()
         self.gallery = yield from iter_project(
@@ -220,15 +224,13 @@ class _Trainer:
         quick = replace(self.config, validate_every=every, weight_decay=0.0)
         self.steps += yield from iter_fit(
             self.network, self.train, self.val, quick, budget, self.fabric,
-            nominal_px=self.nominal_px, parameters=self.network.head_parameters(),
+            nominal_px=self.nominal_px, parameters=head,
         )  # fmt: skip
         self.notes["validation error after refit"] = self._error()
 
     def _error(self) -> float | None:
         if not self.val:
             return None
-        from celltally.learn.validate import overall_error
-
         return round(overall_error(validate(self.network, self.val, self.fabric.device)), 4)
 
     def _save_best(self, network: CountingNetwork, step: int) -> None:
@@ -252,9 +254,7 @@ class _Trainer:
             },
             created=date.today().isoformat(),
         )
-        return replace(
-            model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures
-        )
+        return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)
 
 
 def _sources(pairs: Pairs) -> tuple[TrainingSet, ...]:

@@ -31,8 +31,8 @@ def register(name: str) -> Callable[[Family], Family]:
 
     def add(family: Family) -> Family:
         known = _families.get(name)
-        if known is not None and known.__qualname__ != family.__qualname__:
-            raise ValueError(f"the network name {name!r} is taken by {known.__qualname__}")
+        if known is not None and _path(known) != _path(family):
+            raise ValueError(f"the network name {name!r} is taken by {_path(known)}")
         _families[name] = family
         return family
 
@@ -58,7 +58,8 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> CountingNetwork
     Raises
     ------
     UserError
-        For an unknown name or config key; the sentence lists the valid ones.
+        For an unknown name or config key (the sentence lists the valid ones), or
+        for settings that fit no network.
     """
     _load()
     if name not in _families:
@@ -74,7 +75,11 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> CountingNetwork
         default = known[key].default
         if isinstance(value, list) and (default is MISSING or isinstance(default, tuple)):
             given[key] = tuple(value)
-    return family(family.config_type(**given))  # type: ignore[call-arg]
+    try:
+        return family(family.config_type(**given))
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"these settings make no network {name!r} ({reason}); mend them") from None
 
 
 def config_of(network: CountingNetwork) -> dict[str, Any]:
@@ -88,6 +93,11 @@ def name_of(network: CountingNetwork) -> str:
         if type(network) is family:
             return name
     raise ValueError(f"{type(network).__qualname__} is not registered")
+
+
+def _path(family: type[CountingNetwork]) -> str:
+    """Where a class is written; a reloaded module's class is still the same one."""
+    return f"{family.__module__}.{family.__qualname__}"
 
 
 def _load() -> None:

@@ -10,6 +10,7 @@ so that it cannot spoil the mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -79,11 +80,11 @@ class Tally(CountingNetwork):
             nn.Sequential(*(ResidualBlock(w) for _ in range(n)))
             for w, n in zip(widths, config.encoder_blocks, strict=True)
         )
-        self.down = nn.ModuleList(Downsample(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(Downsample(a, b) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(w) for _ in range(n)))
-            for w, n in zip(widths, config.decoder_blocks, strict=False)
+            for w, n in zip(widths[:-1], config.decoder_blocks, strict=True)
         )
         self.context_encoder = _context_encoder(config.context) if config.context else None
         self.modulate = (
@@ -158,7 +159,8 @@ class Tally(CountingNetwork):
         """Scale and shift channels by the global context (FiLM, Perez et al. 2018, eq. 2)."""
         if context is None or self.modulate is None:
             return x
-        scale, shift = self.modulate[level](context)[:, :, None, None].chunk(2, dim=1)
+        film: Tensor = self.modulate[level](context)
+        scale, shift = film[:, :, None, None].chunk(2, dim=1)
         return x * (1.0 + scale) + shift
 
     def variance_parameters(self) -> list[nn.Parameter]:
@@ -198,13 +200,13 @@ class Tally(CountingNetwork):
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Weight and bias of the last layer, refitted after a projection."""
-        head = self.head
-        return [head.weight] + ([head.bias] if head.bias is not None else [])
+        return [p for name, p in self.head.named_parameters() if name in {"weight", "bias"}]
 
     @property
     def _prototype_head(self) -> PrototypeHead:
         if not isinstance(self.head, PrototypeHead):
-            raise TypeError("this network was built with a plain head: prototypes=0")
+            # So that a network with a plain head does not pass for one that HasPrototypes.
+            raise AttributeError("this network was built with a plain head: prototypes=0")
         return self.head
 
 
@@ -230,7 +232,7 @@ def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 
 
 def _reach(config: TallyConfig) -> int:
-    """Model-scale pixels that a density cell can depend on, rounded up to whole tiles' multiples."""
+    """Model-scale pixels that a density cell can depend on, rounded up to a multiple."""
     reach = 2  # the stem
     levels = len(config.widths)
     for level in range(levels):
@@ -240,5 +242,5 @@ def _reach(config: TallyConfig) -> int:
             blocks += config.decoder_blocks[level]
         reach += cell * blocks * ResidualBlock.reach
         reach += cell if level else 0  # a cell of this level spans `cell` pixels
-    multiple = 2**levels
+    multiple: int = 2**levels
     return -(-reach // multiple) * multiple

@@ -1,0 +1,80 @@
+"""Megapixels per second of `tally` beside CSRNet's layers, in one run on one device.
+
+Both see the same image at model scale, in the precision that the program would use;
+CSRNet's layers have random weights, which cost the same as trained ones.
+
+    python benchmarks/throughput.py [--side 1024] [--device auto] [--repeats 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import vgg16
+
+from celltally.devices import autocast, resolve_device
+from celltally.networks import build
+
+
+def csrnet_layers() -> nn.Sequential:
+    """VGG-16's first ten convolutions and six dilated ones (Li et al. 2018, config. B)."""
+    front = list(vgg16(weights=None).features[:23])
+    back: list[nn.Module] = []
+    channels = 512
+    for width in (512, 512, 512, 256, 128, 64):
+        back += [nn.Conv2d(channels, width, 3, padding=2, dilation=2), nn.ReLU(inplace=True)]
+        channels = width
+    return nn.Sequential(*front, *back, nn.Conv2d(64, 1, 1))
+
+
+def seconds(forward: Callable[[Tensor], object], image: Tensor, device: torch.device) -> float:
+    """Seconds of one forward pass, with nothing of it left running."""
+    start = time.perf_counter()
+    with torch.inference_mode(), autocast(device):
+        forward(image)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=1024, help="image side in model-scale pixels")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    device = resolve_device(arguments.device)
+    image = torch.rand(1, 3, arguments.side, arguments.side, device=device)
+    image = image.contiguous(memory_format=torch.channels_last)
+    networks = {"tally": build("tally"), "csrnet layers": csrnet_layers()}
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for network in networks.values():
+        network.eval().to(device, memory_format=torch.channels_last)
+        seconds(network, image, device)
+    for _ in range(arguments.repeats):  # in turn, so that a noisy machine is noisy for both
+        for name, network in networks.items():
+            times[name].append(seconds(network, image, device))
+    speed = {
+        name: arguments.side**2 / 1e6 / statistics.median(taken) for name, taken in times.items()
+    }
+    ratio = speed["tally"] / speed["csrnet layers"]
+    if arguments.json:
+        print(json.dumps({"mpx_per_s": speed, "ratio": ratio, "device": str(device)}))
+        return
+    print(f"{device}, {torch.get_num_threads()} threads, {arguments.side} px, median of "
+          f"{arguments.repeats}")  # fmt: skip
+    for name, network in networks.items():
+        millions = sum(p.numel() for p in network.parameters()) / 1e6
+        print(f"{name:>14}: {speed[name]:6.2f} Mpx/s, {millions:5.2f} M parameters")
+    print(f"{'ratio':>14}: {ratio:6.2f}")
+
+
+if __name__ == "__main__":
+    main()

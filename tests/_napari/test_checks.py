@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from celltally._napari import checks, texts
+from celltally._napari.export import write_counts
+from celltally.errors import UserError
+from celltally.types import Interval
+
+
+@pytest.mark.parametrize("value", [None, 0, -3.0, math.nan, math.inf, 0.5, 1e6])
+def test_a_diameter_that_makes_no_sense_is_refused_in_words(value):
+    message = checks.diameter_problem(value, (100, 200))
+    assert message is not None
+    assert "diameter" in message
+
+
+def test_a_usual_diameter_is_no_problem():
+    assert checks.diameter_problem(12.5, (100, 200)) is None
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -1, 95, math.nan])
+def test_levels_outside_are_refused(level):
+    assert checks.level_problem(level) is not None
+
+
+def test_level_inside():
+    assert checks.level_problem(0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "rgb", "well"),
+    [((5, 5), False, True), ((5, 5, 3), True, True), ((4,), False, False), ((0, 5), False, False)],
+)
+def test_shapes(shape, rgb, well):
+    assert (checks.shape_problem(shape, rgb=rgb) is None) is well
+
+
+@pytest.mark.parametrize(
+    ("ndisplay", "displayed", "ndim", "well"),
+    [(2, (0, 1), 2, True), (2, (1, 2), 3, True), (3, (0, 1, 2), 3, False), (2, (0, 2), 3, False)],
+)
+def test_views(ndisplay, displayed, ndim, well):
+    assert (checks.view_problem(ndisplay, displayed, ndim) is None) is well
+
+
+def test_model_warnings_name_what_is_unlike(make_record):
+    assert checks.model_warnings(make_record(), 20.0) == ()
+    assert "smaller" in checks.model_warnings(make_record(), 2.0)[0]
+    assert "larger" in checks.model_warnings(make_record(), 400.0)[0]
+    assert "not calibrated" in checks.model_warnings(make_record(files={}), 20.0)[0]
+
+
+def test_numbers_are_grouped_and_a_missing_one_is_a_dash():
+    assert texts.number(1234.4) == "1\u202f234"
+    assert texts.number(math.nan) == "–"
+    assert texts.cells(1.2) == "1 cell"
+    assert texts.cells(1233.6) == "1\u202f234 cells"
+
+
+def test_intervals_in_words():
+    well = Interval(1190, 1280, 0.95, "calibrated")
+    assert texts.interval_range(well) == "1\u202f190 – 1\u202f280"
+    assert texts.interval_words(well) == ""
+    strange = Interval(1, 2, 0.95, "not calibrated", "cells much larger than any seen")
+    assert texts.interval_words(strange) == (
+        "Interval not calibrated: cells much larger than any seen."
+    )
+    assert texts.interval_range(Interval(math.nan, math.nan, 0.95, "not calibrated")) == (
+        "no interval"
+    )
+
+
+def test_difference_in_words():
+    assert texts.difference(10, 10.2) == "as many as counted"
+    assert texts.difference(8, 10) == "2 fewer than counted"
+    assert texts.difference(11, 10) == "1 more than counted"
+
+
+def test_long_names_lose_their_middle():
+    name = "IXMtest_H17_s1_w10A751E6C-5D06-4147-AB73-7FFAE0B57CC5.tif"
+    assert len(texts.short(name, 30)) == 30
+    assert texts.short(name, 30).endswith("CC5.tif")
+    assert texts.short("a.tif") == "a.tif"
+
+
+def test_counts_are_a_row_of_the_batch_table_and_grow(tmp_path, make_counted):
+    from celltally.batch import COLUMNS, read_counts
+
+    path = tmp_path / "counts.csv"
+    counted, interval = make_counted(), Interval(3.0, 5.0, 0.95, "calibrated")
+    write_counts(path, counted, interval, 4)
+    write_counts(path, counted, interval, 4)
+    rows = read_counts(path)
+    assert len(rows) == 2
+    assert tuple(rows[0]) == COLUMNS
+    assert np.isclose(float(rows[0]["count"]), counted.prediction.count, atol=1e-3)
+    assert (rows[0]["ci_low"], rows[0]["n_dots"], rows[0]["z"]) == ("3.0000", "4", "2")
+
+
+def test_counts_do_not_replace_a_foreign_file(tmp_path, make_counted):
+    path = tmp_path / "notes.csv"
+    path.write_text("my,notes\n1,2\n")
+    with pytest.raises(UserError, match="no table of counts"):
+        write_counts(path, make_counted(), Interval(3.0, 5.0, 0.95, "calibrated"), 4)
+    assert path.read_text() == "my,notes\n1,2\n"

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Points
+
+from celltally._napari import layers
+from celltally._napari.colours import STATE_SYMBOLS, class_colours
+from celltally.errors import UserError
+from celltally.types import DOT_STATES, Dots
+
+CELL = np.array([[20.0, 30.0]])
+
+
+def shown(image, counted_maker, **changes):
+    """A model of a viewer with an image, its density and its dots."""
+    viewer = ViewerModel()
+    layer = viewer.add_layer(image)
+    plane = layers.plane_in_view(layer, viewer.dims)
+    counted = counted_maker(cells=CELL, **changes)
+    density = layers.show_density(viewer, layer, plane, counted.prediction)
+    dots = layers.show_dots(viewer, layer, plane, counted.dots(counted.threshold), 10.0)
+    return viewer, layer, density, dots
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"scale": (0.5, 0.25), "translate": (10.0, -4.0)},
+        {"scale": (0.5, 0.5), "rotate": 30.0, "translate": (3.0, 7.0)},
+        {"scale": (2.0, 1.0), "shear": [0.2]},
+        {"affine": [[0.0, 2.0, 5.0], [-2.0, 0.0, 1.0], [0.0, 0.0, 1.0]]},
+    ],
+)
+def test_dot_and_density_peak_land_on_the_cell(place, make_counted):
+    _, image, density, dots = shown(Image(np.zeros((120, 160)), **place), make_counted)
+    where = image.data_to_world(CELL[0])
+    np.testing.assert_allclose(dots.data_to_world(dots.data[0]), where, atol=0.3)
+    # The density's centre of mass, cell centres being whole numbers of its data.
+    mass = density.data.astype(float)
+    rows, columns = np.mgrid[: mass.shape[0], : mass.shape[1]]
+    centre = [(mass * rows).sum() / mass.sum(), (mass * columns).sum() / mass.sum()]
+    np.testing.assert_allclose(density.data_to_world(centre), where, atol=0.05)
+
+
+def test_corners_of_density_and_image_are_the_same(make_counted):
+    _, image, density, _ = shown(Image(np.zeros((120, 160)), scale=(0.5, 0.5)), make_counted)
+    first, last = [-0.5, -0.5], np.array([60, 80]) - 0.5
+    np.testing.assert_allclose(density.data_to_world(first), image.data_to_world([-0.5, -0.5]))
+    np.testing.assert_allclose(density.data_to_world(last), image.data_to_world([119.5, 159.5]))
+
+
+def test_units_are_carried(make_counted):
+    image = Image(np.zeros((120, 160)), scale=(0.5, 0.5), units=("um", "um"))
+    _, image, density, dots = shown(image, make_counted)
+    assert density.units == dots.units == image.units
+    assert layers.pixel_size_um(image) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({}, None),
+        ({"scale": (0.3, 0.3)}, 0.3),
+        ({"scale": (650, 650), "units": ("nm", "nm")}, 0.65),
+        ({"scale": (1, 1), "units": ("um", "um")}, 1.0),
+        ({"scale": (3, 3), "units": ("s", "s")}, None),
+    ],
+)
+def test_pixel_size(settings, size):
+    found = layers.pixel_size_um(Image(np.zeros((4, 4)), **settings))
+    assert found == (size if size is None else pytest.approx(size))
+
+
+def test_a_stack_is_counted_in_the_plane_in_view_and_shown_there(make_counted):
+    viewer = ViewerModel()
+    data = np.arange(3)[:, None, None] * np.ones((3, 120, 160))
+    image = viewer.add_layer(Image(data, scale=(2.0, 1.0, 1.0)))
+    viewer.dims.set_current_step(0, 2)
+    plane = layers.plane_in_view(image, viewer.dims)
+    assert plane.position == (2,)
+    assert plane.text == "plane 2"
+    assert (plane.read() == 2).all()
+    counted = make_counted(cells=CELL)
+    density = layers.show_density(viewer, image, plane, counted.prediction)
+    dots = layers.show_dots(viewer, image, plane, counted.dots(0.5), 10.0)
+    assert density.data.shape == (1, 60, 80)
+    assert density.data_to_world((0, 0, 0))[0] == image.data_to_world((2, 0, 0))[0]
+    assert dots.data[0, 0] == 2
+
+
+def test_colours_alpha_and_channels():
+    viewer = ViewerModel()
+    rgba = np.zeros((8, 9, 4), dtype=np.uint8)
+    rgba[..., 1], rgba[..., 3] = 7, 255
+    image = viewer.add_layer(Image(rgba, rgb=True))
+    assert layers.plane_in_view(image, viewer.dims).read().shape == (8, 9, 3)
+    green = layers.plane_in_view(image, viewer.dims, "green").read()
+    assert (green == 7).all()
+    assert [v for _, v in layers.channel_choices(image)] == [None, "red", "green", "blue"]
+
+
+def test_a_channel_axis_is_found_and_chosen():
+    viewer = ViewerModel()
+    data = np.arange(2)[None, :, None, None] * np.ones((3, 2, 8, 9))
+    image = viewer.add_layer(Image(data, axis_labels=("t", "c", "y", "x")))
+    assert [v for _, v in layers.channel_choices(image)] == [None, 0, 1]
+    plane = layers.plane_in_view(image, viewer.dims, 1)
+    assert (plane.read() == 1).all()
+    assert (plane.index("t"), plane.index("c")) == (plane.position[0], 1)
+
+
+def test_multiscale_images_are_counted_at_full_resolution():
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image([np.ones((64, 64)), np.ones((32, 32))], multiscale=True))
+    assert layers.plane_in_view(image, viewer.dims).shape == (64, 64)
+
+
+def test_only_the_plane_is_read():
+    class Lazy:
+        ndim, shape, dtype, reads = 3, (4, 8, 8), np.dtype("u1"), []
+
+        def __getitem__(self, key):
+            self.reads.append(key)
+            return np.zeros((8, 8), np.uint8)
+
+    lazy = Lazy()
+    plane = layers.Plane(lazy, (1,), ("z",), False, None, (8, 8))
+    plane.read()
+    assert lazy.reads == [(1,)]
+
+
+def test_a_view_in_3d_and_a_plane_outside_are_told():
+    viewer = ViewerModel(ndisplay=3)
+    image = viewer.add_layer(Image(np.zeros((3, 8, 8))))
+    with pytest.raises(UserError, match="2-D"):
+        layers.plane_in_view(image, viewer.dims)
+    viewer.dims.ndisplay = 2
+    viewer.add_layer(Image(np.zeros((9, 8, 8))))
+    viewer.dims.set_current_step(0, 7)
+    with pytest.raises(UserError, match="no plane at plane 7"):
+        layers.plane_in_view(image, viewer.dims)
+
+
+def test_counting_again_replaces_our_layers_and_touches_no_others(make_counted):
+    viewer, image, density, dots = shown(Image(np.zeros((120, 160))), make_counted)
+    other = viewer.add_points([[1, 2]], name="mine")
+    plane = layers.plane_in_view(image, viewer.dims)
+    again = make_counted()
+    assert layers.show_density(viewer, image, plane, again.prediction) is density
+    assert layers.show_dots(viewer, image, plane, again.dots(again.threshold), 10.0) is dots
+    assert len(dots.data) == 4
+    assert len(viewer.layers) == 4
+    assert len(other.data) == 1
+    assert density.data.sum() == pytest.approx(again.prediction.count, rel=1e-5)
+
+
+@pytest.mark.parametrize("edit", ["add", "move", "delete", "state"])
+def test_what_a_human_edited_is_kept(edit, make_counted):
+    viewer, image, _, dots = shown(Image(np.zeros((120, 160))), make_counted)
+    assert not layers.is_edited(dots)
+    if edit == "add":
+        dots.add([5, 5])
+    elif edit == "move":
+        dots.data = dots.data + 1
+    elif edit == "delete":
+        dots.selected_data = {0}
+        dots.remove_selected()
+    else:
+        features = dots.features.copy()
+        features["state"] = "confirmed"
+        dots.features = features
+    assert layers.is_edited(dots)
+    before = np.array(dots.data)
+    plane = layers.plane_in_view(image, viewer.dims)
+    new = layers.show_dots(viewer, image, plane, make_counted().candidates, 10.0)
+    assert new is not dots
+    assert dots in viewer.layers
+    np.testing.assert_array_equal(dots.data, before)
+
+
+def test_edits_come_back_as_states(make_counted):
+    _, _, _, points = shown(Image(np.zeros((120, 160))), make_counted)
+    first = points.features["id"][0]
+    moved = np.array(points.data)
+    moved[0] += 3
+    points.data = moved
+    points.add([5.0, 6.0])
+    dots = layers.dots_of(points)
+    assert dots.id[0] == first
+    assert dots.state.tolist() == ["moved", "added"]
+    assert len(set(dots.id.tolist())) == 2
+    np.testing.assert_allclose(dots.yx[1], [5.0, 6.0])
+
+
+def test_no_dots_at_all(make_counted):
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(np.zeros((120, 160))))
+    plane = layers.plane_in_view(image, viewer.dims)
+    points = layers.show_dots(viewer, image, plane, Dots.new(), 10.0)
+    assert len(points.data) == 0
+    points = layers.show_dots(viewer, image, plane, make_counted().candidates, 10.0)
+    assert len(points.data) == 4
+    points = layers.show_dots(viewer, image, plane, Dots.new(), 10.0)
+    assert len(points.data) == 0
+    empty = make_counted(density=np.zeros((1, 60, 80), np.float32))
+    assert layers.show_density(viewer, image, plane, empty.prediction).data.max() == 0
+
+
+def test_every_state_has_a_symbol_and_every_class_its_colour():
+    assert set(STATE_SYMBOLS) == set(DOT_STATES)
+    assert len(set(STATE_SYMBOLS.values())) == len(DOT_STATES)
+    assert len(set(class_colours(["cell", "b", "c"]).values())) == 3
+    assert class_colours(["b", "cell"])["cell"] == class_colours(["cell"])["cell"]
+
+
+def test_states_and_classes_are_seen():
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(np.zeros((20, 20))))
+    plane = layers.plane_in_view(image, viewer.dims)
+    dots = Dots.new([[1, 1], [5, 5]], state=["proposed", "removed"], label=["cell", "dead"])
+    points = layers.show_dots(viewer, image, plane, dots, 10.0)
+    assert [str(s) for s in points.symbol] == ["disc", "x"]
+    assert not np.array_equal(points.face_color[0], points.face_color[1])
+
+
+def test_the_ring_is_as_wide_as_the_cell_and_keeps_its_place():
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(np.zeros((120, 160)), scale=(0.5, 0.5)))
+    plane = layers.plane_in_view(image, viewer.dims)
+    ring = layers.show_ring(viewer, image, plane, 12.0)
+    assert isinstance(ring, Points)
+    assert "cell diameter" in ring.name
+    assert ring.size[0] == 12.0
+    np.testing.assert_array_equal(ring.scale, image.scale)
+    ring.data = [[33.0, 44.0]]
+    assert layers.show_ring(viewer, image, plane, 20.0) is ring
+    assert ring.size[0] == 20.0
+    np.testing.assert_array_equal(ring.data, [[33.0, 44.0]])
+
+
+def test_layers_of_two_images_are_kept_apart(make_counted):
+    viewer, first, density, _ = shown(Image(np.zeros((120, 160)), name="a"), make_counted)
+    second = viewer.add_layer(Image(np.zeros((120, 160)), name="b"))
+    plane = layers.plane_in_view(second, viewer.dims)
+    other = layers.show_density(viewer, second, plane, make_counted().prediction)
+    assert other is not density
+    assert layers.density_layer(viewer.layers, layers.key_of(first)) is density
+    assert other.name == "b density"

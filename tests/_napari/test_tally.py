@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from celltally._napari import tally as module
+from celltally._napari.layers import density_layer, dots_layer, key_of, ring_layer
+from celltally._napari.tally import TallyWidget
+from celltally.errors import UserError
+from celltally.io import read_dots
+
+pytestmark = pytest.mark.gui
+
+
+def layers_of(tally):
+    key = key_of(tally.image.layer)
+    return density_layer(tally.viewer.layers, key), dots_layer(tally.viewer.layers, key)
+
+
+def click(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_without_an_image_nothing_can_be_started(tally, counter, qtbot):
+    assert not tally.count_section.count_button.isEnabled()
+    assert "Open an image" in tally.image.note.text()
+    click(qtbot, tally.count_section.count_button)
+    tally.count()
+    qtbot.wait(50)
+    assert counter.calls == []
+    assert not tally.running
+
+
+def test_counting_shows_count_interval_dots_and_layers(counted, counter):
+    density, dots = layers_of(counted)
+    assert counted.result.count_label.text() == "4 cells"
+    assert counted.result.interval.low < 3.6 < counted.result.interval.high
+    assert counted.result.interval_label.text() == "1 – 6"
+    assert counted.result.n_dots == len(dots.data) == 4
+    assert "as many as counted" in counted.result.dots_label.text()
+    assert "fake" in counted.result.origin_label.text()
+    assert (density.name, dots.name) == ("cells density", "cells dots")
+    plane, record, diameter, name = counter.calls[0]
+    assert (plane.shape, record.name, diameter, name) == ((120, 160), "fake", 10.0, "cells")
+
+
+def test_a_dot_lands_on_its_cell_in_the_world(counted):
+    _, dots = layers_of(counted)
+    world = np.array([dots.data_to_world(d) for d in dots.data])
+    # The image has half a unit per pixel and begins at (10, 20).
+    np.testing.assert_allclose(np.abs(world - [20.0, 35.0]).sum(axis=1).min(), 0, atol=0.3)
+
+
+def test_the_density_lies_between_image_and_dots(counted):
+    assert [layer.name for layer in counted.viewer.layers] == [
+        "cells",
+        "cells density",
+        "cells dots",
+    ]
+    assert {layer.name for layer in counted.viewer.layers.selection} == {"cells"}
+
+
+def test_moving_the_threshold_moves_the_dots_without_counting(counted, counter, qtbot):
+    _, dots = layers_of(counted)
+    slider = counted.result.slider
+    slider.setValue(int(slider.maximum() * 0.9))
+    assert len(dots.data) == 3
+    assert "1 fewer than counted" in counted.result.dots_label.text()
+    assert counted.result.count_label.text() == "4 cells"
+    slider.setValue(slider.maximum())
+    assert len(dots.data) == 0
+    click(qtbot, counted.result.reset_button)
+    assert len(dots.data) == 4
+    assert len(counter.calls) == 1
+
+
+def test_dots_keep_their_ids_when_the_threshold_moves(counted):
+    _, dots = layers_of(counted)
+    before = list(dots.features["id"])
+    counted.result.slider.setValue(int(counted.result.slider.maximum() * 0.9))
+    assert set(dots.features["id"]) < set(before)
+
+
+def test_another_level_changes_the_interval_only(counted, counter):
+    wide = counted.result.interval
+    counted.result.level_box.setCurrentIndex(0)
+    narrow = counted.result.interval
+    assert narrow.level == 0.5
+    assert wide.low < narrow.low < narrow.high < wide.high
+    assert len(counter.calls) == 1
+
+
+def test_counting_again_uses_the_same_layers(counted, qtbot, press):
+    before = layers_of(counted)
+    press(counted, qtbot)
+    assert layers_of(counted) == before
+    assert len(counted.viewer.layers) == 3
+
+
+def test_counting_again_keeps_dots_that_a_human_edited(counted, qtbot, press):
+    _, edited = layers_of(counted)
+    edited.add([5.0, 5.0])
+    assert counted.result.n_dots == 5
+    press(counted, qtbot)
+    _, fresh = layers_of(counted)
+    assert fresh is not edited
+    assert edited in counted.viewer.layers
+    assert len(edited.data) == 5
+    assert len(fresh.data) == 4
+
+
+def test_dots_that_a_human_added_are_saved(counted, tmp_path):
+    _, dots = layers_of(counted)
+    dots.add([5.0, 6.0])
+    path = tmp_path / "dots.csv"
+    counted.save_dots(str(path))
+    saved = read_dots(path)
+    assert len(saved) == 5
+    assert saved.state.tolist().count("added") == 1
+    assert [5.0, 6.0] in saved.yx.tolist()
+
+
+def test_counts_are_saved_and_a_bad_place_is_told(counted, tmp_path, capsys):
+    path = tmp_path / "counts.csv"
+    counted.save_counts(str(path))
+    header, row = path.read_text().splitlines()
+    assert header.startswith("image,t,z,class,count,ci_low,ci_high")
+    assert row.startswith("cells,0,0,cell,3.6")
+    counted.save_counts(str(tmp_path / "none" / "counts.csv"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_copy_gives_plain_digits(counted, qtbot):
+    click(qtbot, counted.result.copy_button)
+    assert QApplication.clipboard().text() == "4\t1\t6\t4"
+
+
+def test_cancel_in_the_middle_changes_nothing(tally, viewer, image, counter, qtbot):
+    counter.steps, counter.pause = 10_000, 0.001
+    viewer.add_image(image, name="cells")
+    qtbot.waitUntil(lambda: tally.problem() is None)
+    click(qtbot, tally.count_section.count_button)
+    qtbot.waitUntil(lambda: tally.count_section.bar.maximum() == 10_000)
+    assert tally.running
+    click(qtbot, tally.count_section.cancel_button)
+    qtbot.waitUntil(lambda: not tally.running)
+    qtbot.waitUntil(lambda: counter.closed)
+    assert len(viewer.layers) == 1
+    assert "Cancelled" in tally.count_section.message.text()
+    assert tally.count_section.count_button.isEnabled()
+
+
+def test_a_user_error_is_one_sentence(tally, viewer, image, counter, qtbot, monkeypatch, press):
+    told = []
+    monkeypatch.setattr(module, "show_error", told.append)
+    counter.error = UserError("the memory does not suffice; close other programs")
+    viewer.add_image(image)
+    press(tally, qtbot)
+    assert told == ["The memory does not suffice; close other programs"]
+    assert tally.count_section.message.text() == told[0]
+    assert tally.count_section.count_button.isEnabled()
+
+
+def test_a_defect_is_one_sentence_and_the_detail_is_logged(
+    tally, viewer, image, counter, qtbot, monkeypatch, caplog, press
+):
+    told = []
+    monkeypatch.setattr(module, "show_error", told.append)
+    counter.error = RuntimeError("tensor of the wrong shape")
+    viewer.add_image(image)
+    press(tally, qtbot)
+    assert told == ["Something went wrong (RuntimeError); see the log for details."]
+    assert "tensor of the wrong shape" in caplog.text
+
+
+def test_closing_the_image_in_the_middle_is_safe(tally, viewer, image, counter, qtbot):
+    counter.steps, counter.pause = 20, 0.01
+    layer = viewer.add_image(image)
+    qtbot.waitUntil(lambda: tally.problem() is None)
+    click(qtbot, tally.count_section.count_button)
+    qtbot.wait(50)
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: not tally.running)
+    assert len(viewer.layers) == 0
+    assert "closed" in tally.count_section.message.text()
+    assert not tally.count_section.count_button.isEnabled()
+
+
+def test_closing_the_widget_in_the_middle_is_safe(viewer, image, counter, qtbot):
+    counter.steps, counter.pause = 10_000, 0.001
+    widget = TallyWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget, name="Tally")
+    qtbot.waitUntil(lambda: not widget.model.loading)
+    viewer.add_image(image)
+    qtbot.waitUntil(lambda: widget.problem() is None)
+    click(qtbot, widget.count_section.count_button)
+    qtbot.waitUntil(lambda: bool(counter.calls))
+    gone = []
+    widget.destroyed.connect(lambda: gone.append(True))
+    viewer.window.remove_dock_widget(dock)
+    widget.deleteLater()
+    qtbot.waitUntil(lambda: bool(gone))
+    qtbot.waitUntil(lambda: counter.closed)
+    viewer.add_image(image)
+    viewer.layers.clear()
+
+
+def test_our_layers_are_no_images_to_count(counted):
+    names = [counted.image.layer_box.itemText(i) for i in range(counted.image.layer_box.count())]
+    assert names == ["cells"]
+
+
+def test_each_image_has_its_own_result(counted, viewer, image, qtbot):
+    viewer.add_image(image, name="second")
+    qtbot.waitUntil(lambda: counted.problem() is None)
+    assert counted.image.layer.name == "second"
+    assert counted.result.interval is None
+    assert not counted.result.empty.isHidden()
+    counted.image.layer_box.setCurrentIndex(0)
+    assert counted.image.layer.name == "cells"
+    assert counted.result.count_label.text() == "4 cells"
+
+
+def test_a_renamed_image_is_renamed_in_the_list(counted, viewer):
+    viewer.layers["cells"].name = "plate 1"
+    assert counted.image.layer_box.itemText(0) == "plate 1"
+
+
+def test_the_plane_in_view_is_counted_and_named(tally, viewer, image, counter, qtbot, press):
+    viewer.add_image(np.stack([image] * 7), axis_labels=("t", "y", "x"))
+    viewer.dims.set_current_step(0, 5)
+    assert tally.image.plane_label.text() == "t 5"
+    press(tally, qtbot)
+    assert counter.calls[0][0].position == (5,)
+    assert "plane t 5" in tally.result.origin_label.text()
+
+
+def test_a_3d_view_is_refused_in_words(tally, viewer, image, counter, qtbot):
+    viewer.add_image(np.stack([image] * 3))
+    qtbot.waitUntil(lambda: tally.problem() is None)
+    viewer.dims.ndisplay = 3
+    assert "2-D" in tally.count_section.message.text()
+    assert not tally.count_section.count_button.isEnabled()
+    tally.count()
+    assert counter.calls == []
+
+
+def test_the_diameter_is_estimated_and_cannot_be_negative(tally, viewer, image, qtbot):
+    viewer.add_image(image)
+    qtbot.waitUntil(lambda: tally.image.diameter_px == 10.0)
+    tally.image.diameter_edit.setValue(-5)
+    assert tally.image.diameter_px is None
+    assert "cell diameter" in tally.problem()
+    assert not tally.count_section.count_button.isEnabled()
+    tally.image.diameter_edit.setValue(12)
+    assert tally.problem() is None
+
+
+def test_micrometres_and_pixels_go_together(tally, viewer, image, qtbot):
+    viewer.add_image(image, scale=(0.5, 0.5))
+    qtbot.waitUntil(lambda: tally.image.diameter_px == 10.0)
+    assert tally.image.pixel_um == 0.5
+    assert tally.image.micron_edit.value() == 5.0
+    tally.image.micron_edit.setValue(8.0)
+    assert tally.image.diameter_px == 16.0
+    tally.image.pixel_edit.setValue(0.25)
+    assert tally.image.micron_edit.value() == 4.0
+    assert tally.image.diameter_px == 16.0
+
+
+def test_a_typed_diameter_is_kept_per_image(tally, viewer, image, qtbot):
+    viewer.add_image(image, name="a")
+    qtbot.waitUntil(lambda: tally.image.diameter_px == 10.0)
+    tally.image.diameter_edit.setValue(33)
+    viewer.add_image(image, name="b")
+    qtbot.waitUntil(lambda: tally.image.diameter_px == 10.0)
+    tally.image.layer_box.setCurrentIndex(0)
+    assert tally.image.diameter_px == 33
+
+
+def test_the_ring_comes_follows_and_goes(tally, viewer, image, qtbot):
+    viewer.add_image(image, name="cells")
+    qtbot.waitUntil(lambda: tally.problem() is None)
+    tally.image.ring_box.click()
+    ring = ring_layer(viewer.layers, key_of(tally.image.layer))
+    assert ring.size[0] == 10.0
+    tally.image.diameter_edit.setValue(25)
+    assert ring.size[0] == 25.0
+    tally.image.ring_box.click()
+    assert ring not in viewer.layers
+
+
+def test_the_model_card_and_its_warnings(tally, viewer, image, qtbot):
+    assert "For nuclei of the tests." in tally.model.card.text()
+    assert tally.model.warning.isHidden()
+    tally.model.model_box.setCurrentIndex(1)
+    assert tally.model.record.name == "other"
+    assert "not calibrated" in tally.model.warning.text()
+    viewer.add_image(image)
+    qtbot.waitUntil(lambda: tally.problem() is None)
+    tally.image.diameter_edit.setValue(150)
+    assert "larger" in tally.model.warning.text()
+
+
+def test_many_dots_are_shown_where_one_looks(tally, viewer, image, counter, qtbot, press, monkeypatch):
+    monkeypatch.setattr(module, "MOST_DOTS", 3)
+    viewer.add_image(image)
+    press(tally, qtbot)
+    _, dots = layers_of(tally)
+    assert len(dots.data) == 0
+    assert "Zoom in" in tally.result.dots_label.text()
+    density, _ = layers_of(tally)
+    monkeypatch.setattr(module, "cover_of", lambda *_: (np.array([0, 0]), np.array([60, 100])))
+    tally._view_moved()
+    qtbot.waitUntil(lambda: len(dots.data) == 2)
+    assert "2 in view" in tally.result.dots_label.text()
+    assert not dots.editable
+
+
+def test_two_viewers_do_not_meet(make_napari_viewer, counter, image, qtbot, press):
+    viewers = [make_napari_viewer(), make_napari_viewer()]
+    widgets = [TallyWidget(viewer) for viewer in viewers]
+    for viewer, widget in zip(viewers, widgets, strict=True):
+        viewer.window.add_dock_widget(widget, name="Tally")
+        qtbot.waitUntil(lambda w=widget: not w.model.loading)
+    viewers[0].add_image(image, name="one")
+    press(widgets[0], qtbot)
+    assert len(viewers[0].layers) == 3
+    assert len(viewers[1].layers) == 0
+    assert widgets[1].result.interval is None
+    for widget in widgets:
+        widget.jobs.stop()

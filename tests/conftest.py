@@ -1,0 +1,102 @@
+"""Fixtures that several rooms share: a tiny model, and data sets made of drawn cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+#: Settings of a `tally` that runs in milliseconds.
+TINY = {
+    "widths": (8, 8),
+    "encoder_blocks": (1, 1),
+    "decoder_blocks": (1,),
+    "depth": 8,
+    "prototypes": 4,
+    "context": 4,
+}
+
+
+@pytest.fixture
+def tiny_config() -> dict[str, object]:
+    return dict(TINY)
+
+
+@pytest.fixture
+def tiny_model(tiny_config):
+    """A `tally` with random, lively weights: every layer matters, biases included."""
+    import torch
+
+    from celltally.model import Model
+    from celltally.networks import build
+
+    torch.manual_seed(0)
+    network = build("tally", tiny_config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return Model.from_network(network, name="tiny", diameter_px=12.0)
+
+
+def draw_cells(
+    yx: np.ndarray, shape: tuple[int, int], sigma: float = 3.0, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Bright Gaussian blobs at ``yx`` on a dark, slightly noisy ground, uint8."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    field = np.full(shape, 20.0)
+    for row, column in np.asarray(yx, dtype=float).reshape(-1, 2):
+        field += 180 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * sigma**2))
+    if rng is not None:
+        field += rng.normal(0, 2, shape)
+    return np.clip(field, 0, 255).round().astype(np.uint8)
+
+
+def scatter(n: int, shape: tuple[int, int], rng: np.random.Generator, apart: float = 10.0):
+    """Up to ``n`` positions, all at least ``apart`` from each other."""
+    points: list[np.ndarray] = []
+    for candidate in rng.uniform((4, 4), np.array(shape) - 5, (50 * n, 2)):
+        if len(points) == n:
+            break
+        if all(np.hypot(*(candidate - p)) >= apart for p in points):
+            points.append(candidate)
+    return np.array(points).reshape(-1, 2)
+
+
+@pytest.fixture
+def dataset_folder(tmp_path) -> Callable[..., Path]:
+    """Write a data set folder of drawn cells; returns its path."""
+
+    def make(
+        name: str = "blobs",
+        counts: Sequence[int] = (4, 8, 6, 10),
+        *,
+        shape: tuple[int, int] = (64, 72),
+        stems: Sequence[str] | None = None,
+        labels: str = "dots",
+        folder: Path | None = None,
+        **meta: object,
+    ) -> Path:
+        folder = folder or tmp_path / name
+        (folder / "images").mkdir(parents=True)
+        rng = np.random.default_rng(len(counts))
+        rows = ["image,count"]
+        for i, n in enumerate(counts):
+            stem = stems[i] if stems else f"{name}-{i}"
+            yx = scatter(n, shape, rng)
+            imageio.imwrite(folder / "images" / f"{stem}.png", draw_cells(yx, shape, rng=rng))
+            rows.append(f"{stem}.png,{len(yx)}")
+            if labels == "dots":
+                (folder / "dots").mkdir(exist_ok=True)
+                lines = ["y,x", *(f"{y:.3f},{x:.3f}" for y, x in yx)]
+                (folder / "dots" / f"{stem}.csv").write_text("\n".join(lines) + "\n")
+        if labels == "counts":
+            (folder / "counts.csv").write_text("\n".join(rows) + "\n")
+        content = {"name": name, "diameter_px": 12, "licence": "CC0 1.0"} | meta
+        (folder / "dataset.json").write_text(json.dumps(content))
+        return folder
+
+    return make
