@@ -1,4 +1,4 @@
-"""How long does the window stand still while an image of 2048 × 2048 px is counted?
+"""Measure how long the window stands still while 2048 × 2048 pixels are counted.
 
 A timer fires every 10 ms; the longest gap between two firings is the stall. The
 first count loads torch and the model, the second does not. Needs a screen or

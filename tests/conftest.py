@@ -42,8 +42,11 @@ def tiny_model(tiny_config):
     return Model.from_network(network, name="tiny", diameter_px=12.0)
 
 
-def draw_cells(
-    yx: np.ndarray, shape: tuple[int, int], sigma: float = 3.0, rng: np.random.Generator | None = None
+def _draw_cells(
+    yx: np.ndarray,
+    shape: tuple[int, int],
+    sigma: float = 3.0,
+    rng: np.random.Generator | None = None,
 ) -> np.ndarray:
     """Bright Gaussian blobs at ``yx`` on a dark, slightly noisy ground, uint8."""
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -55,7 +58,7 @@ def draw_cells(
     return np.clip(field, 0, 255).round().astype(np.uint8)
 
 
-def scatter(n: int, shape: tuple[int, int], rng: np.random.Generator, apart: float = 10.0):
+def _scatter(n: int, shape: tuple[int, int], rng: np.random.Generator, apart: float = 10.0):
     """Up to ``n`` positions, all at least ``apart`` from each other."""
     points: list[np.ndarray] = []
     for candidate in rng.uniform((4, 4), np.array(shape) - 5, (50 * n, 2)):
@@ -64,6 +67,16 @@ def scatter(n: int, shape: tuple[int, int], rng: np.random.Generator, apart: flo
         if all(np.hypot(*(candidate - p)) >= apart for p in points):
             points.append(candidate)
     return np.array(points).reshape(-1, 2)
+
+
+@pytest.fixture
+def draw_cells():
+    return _draw_cells
+
+
+@pytest.fixture
+def scatter():
+    return _scatter
 
 
 @pytest.fixture
@@ -86,8 +99,8 @@ def dataset_folder(tmp_path) -> Callable[..., Path]:
         rows = ["image,count"]
         for i, n in enumerate(counts):
             stem = stems[i] if stems else f"{name}-{i}"
-            yx = scatter(n, shape, rng)
-            imageio.imwrite(folder / "images" / f"{stem}.png", draw_cells(yx, shape, rng=rng))
+            yx = _scatter(n, shape, rng)
+            imageio.imwrite(folder / "images" / f"{stem}.png", _draw_cells(yx, shape, rng=rng))
             rows.append(f"{stem}.png,{len(yx)}")
             if labels == "dots":
                 (folder / "dots").mkdir(exist_ok=True)

@@ -536,12 +536,13 @@ def fake_training(monkeypatch, tiny):
 def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     out = tmp_path / "mine"
     common = ["train", str(dataset), "--out", str(out), "--network", "tally", "--seed", "5"]
-    assert run([*common, "--steps", "3", "--val", str(dataset), "--json"]) == 0
+    more = ["--steps", "3", "--val", str(dataset), "--sample", "Discs.", "--json"]
+    assert run([*common, *more]) == 0
     output = capsys.readouterr()
     assert fake_training["data"] == [dataset]
     assert fake_training["val"] == [dataset]
     assert (fake_training["steps"], fake_training["minutes"]) == (3, None)
-    assert fake_training["seed"] == 5
+    assert (fake_training["seed"], fake_training["sample"]) == (5, "Discs.")
     assert "validation error 1" in output.err
     assert "loss 0.5" in output.err
     assert json.loads(output.out)["path"] == str(out)

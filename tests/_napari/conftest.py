@@ -97,9 +97,9 @@ def counter(monkeypatch):
         yield Progress(0, 0)
         return [record(), record(name="other", sha256="cd" * 32, files={})]
 
-    def look(plane):
+    def look(plane, *, guess):
         yield Progress(0, 0)
-        return 10.0
+        return counting.Looked(plane.guess_channel() if guess else plane.channel, 10.0)
 
     fake = FakeCounter()
     monkeypatch.setattr(counting, "count_job", fake)
@@ -154,7 +154,7 @@ def make_record():
 
 @pytest.fixture
 def make_counted():
-    from celltally._napari.layers import Plane
+    from celltally._napari.planes import Plane
 
     def make(names=("z",), position=(2,), **changes):
         plane = Plane(np.zeros((4, 120, 160)), position, names, False, None, (120, 160))

@@ -25,7 +25,9 @@ class Heard:
         return hear
 
     def callbacks(self):
-        return {n: getattr(self, n) for n in ("on_done", "on_failed", "on_cancelled", "on_progress")}
+        return {
+            n: getattr(self, n) for n in ("on_done", "on_failed", "on_cancelled", "on_progress")
+        }
 
     def ended(self):
         return any(entry[0] != "progress" for entry in self.what)

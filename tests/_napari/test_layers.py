@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 
-from celltally._napari import layers
+from celltally._napari import layers, planes
 from celltally._napari.colours import STATE_SYMBOLS, class_colours
 from celltally.errors import UserError
 from celltally.types import DOT_STATES, Dots
@@ -17,7 +17,7 @@ def shown(image, counted_maker, **changes):
     """A model of a viewer with an image, its density and its dots."""
     viewer = ViewerModel()
     layer = viewer.add_layer(image)
-    plane = layers.plane_in_view(layer, viewer.dims)
+    plane = planes.plane_in_view(layer, viewer.dims)
     counted = counted_maker(cells=CELL, **changes)
     density = layers.show_density(viewer, layer, plane, counted.prediction)
     dots = layers.show_dots(viewer, layer, plane, counted.dots(counted.threshold), 10.0)
@@ -56,7 +56,7 @@ def test_units_are_carried(make_counted):
     image = Image(np.zeros((120, 160)), scale=(0.5, 0.5), units=("um", "um"))
     _, image, density, dots = shown(image, make_counted)
     assert density.units == dots.units == image.units
-    assert layers.pixel_size_um(image) == pytest.approx(0.5)
+    assert planes.pixel_size_um(image) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_units_are_carried(make_counted):
     ],
 )
 def test_pixel_size(settings, size):
-    found = layers.pixel_size_um(Image(np.zeros((4, 4)), **settings))
+    found = planes.pixel_size_um(Image(np.zeros((4, 4)), **settings))
     assert found == (size if size is None else pytest.approx(size))
 
 
@@ -79,7 +79,7 @@ def test_a_stack_is_counted_in_the_plane_in_view_and_shown_there(make_counted):
     data = np.arange(3)[:, None, None] * np.ones((3, 120, 160))
     image = viewer.add_layer(Image(data, scale=(2.0, 1.0, 1.0)))
     viewer.dims.set_current_step(0, 2)
-    plane = layers.plane_in_view(image, viewer.dims)
+    plane = planes.plane_in_view(image, viewer.dims)
     assert plane.position == (2,)
     assert plane.text == "plane 2"
     assert (plane.read() == 2).all()
@@ -94,20 +94,20 @@ def test_a_stack_is_counted_in_the_plane_in_view_and_shown_there(make_counted):
 def test_colours_alpha_and_channels():
     viewer = ViewerModel()
     rgba = np.zeros((8, 9, 4), dtype=np.uint8)
-    rgba[..., 1], rgba[..., 3] = 7, 255
+    rgba[..., 0], rgba[..., 1], rgba[..., 3] = 3, 7, 255
     image = viewer.add_layer(Image(rgba, rgb=True))
-    assert layers.plane_in_view(image, viewer.dims).read().shape == (8, 9, 3)
-    green = layers.plane_in_view(image, viewer.dims, "green").read()
+    assert planes.plane_in_view(image, viewer.dims).read().shape == (8, 9, 3)
+    green = planes.plane_in_view(image, viewer.dims, "green").read()
     assert (green == 7).all()
-    assert [v for _, v in layers.channel_choices(image)] == [None, "red", "green", "blue"]
+    assert [v for _, v in planes.channel_choices(image)] == [None, "red", "green", "blue", "gray"]
 
 
 def test_a_channel_axis_is_found_and_chosen():
     viewer = ViewerModel()
     data = np.arange(2)[None, :, None, None] * np.ones((3, 2, 8, 9))
     image = viewer.add_layer(Image(data, axis_labels=("t", "c", "y", "x")))
-    assert [v for _, v in layers.channel_choices(image)] == [None, 0, 1]
-    plane = layers.plane_in_view(image, viewer.dims, 1)
+    assert [v for _, v in planes.channel_choices(image)] == [None, 0, 1]
+    plane = planes.plane_in_view(image, viewer.dims, 1)
     assert (plane.read() == 1).all()
     assert (plane.index("t"), plane.index("c")) == (plane.position[0], 1)
 
@@ -115,7 +115,7 @@ def test_a_channel_axis_is_found_and_chosen():
 def test_multiscale_images_are_counted_at_full_resolution():
     viewer = ViewerModel()
     image = viewer.add_layer(Image([np.ones((64, 64)), np.ones((32, 32))], multiscale=True))
-    assert layers.plane_in_view(image, viewer.dims).shape == (64, 64)
+    assert planes.plane_in_view(image, viewer.dims).shape == (64, 64)
 
 
 def test_only_the_plane_is_read():
@@ -127,7 +127,7 @@ def test_only_the_plane_is_read():
             return np.zeros((8, 8), np.uint8)
 
     lazy = Lazy()
-    plane = layers.Plane(lazy, (1,), ("z",), False, None, (8, 8))
+    plane = planes.Plane(lazy, (1,), ("z",), False, None, (8, 8))
     plane.read()
     assert lazy.reads == [(1,)]
 
@@ -136,18 +136,18 @@ def test_a_view_in_3d_and_a_plane_outside_are_told():
     viewer = ViewerModel(ndisplay=3)
     image = viewer.add_layer(Image(np.zeros((3, 8, 8))))
     with pytest.raises(UserError, match="2-D"):
-        layers.plane_in_view(image, viewer.dims)
+        planes.plane_in_view(image, viewer.dims)
     viewer.dims.ndisplay = 2
     viewer.add_layer(Image(np.zeros((9, 8, 8))))
     viewer.dims.set_current_step(0, 7)
     with pytest.raises(UserError, match="no plane at plane 7"):
-        layers.plane_in_view(image, viewer.dims)
+        planes.plane_in_view(image, viewer.dims)
 
 
 def test_counting_again_replaces_our_layers_and_touches_no_others(make_counted):
     viewer, image, density, dots = shown(Image(np.zeros((120, 160))), make_counted)
     other = viewer.add_points([[1, 2]], name="mine")
-    plane = layers.plane_in_view(image, viewer.dims)
+    plane = planes.plane_in_view(image, viewer.dims)
     again = make_counted()
     assert layers.show_density(viewer, image, plane, again.prediction) is density
     assert layers.show_dots(viewer, image, plane, again.dots(again.threshold), 10.0) is dots
@@ -174,7 +174,7 @@ def test_what_a_human_edited_is_kept(edit, make_counted):
         dots.features = features
     assert layers.is_edited(dots)
     before = np.array(dots.data)
-    plane = layers.plane_in_view(image, viewer.dims)
+    plane = planes.plane_in_view(image, viewer.dims)
     new = layers.show_dots(viewer, image, plane, make_counted().candidates, 10.0)
     assert new is not dots
     assert dots in viewer.layers
@@ -198,7 +198,7 @@ def test_edits_come_back_as_states(make_counted):
 def test_no_dots_at_all(make_counted):
     viewer = ViewerModel()
     image = viewer.add_layer(Image(np.zeros((120, 160))))
-    plane = layers.plane_in_view(image, viewer.dims)
+    plane = planes.plane_in_view(image, viewer.dims)
     points = layers.show_dots(viewer, image, plane, Dots.new(), 10.0)
     assert len(points.data) == 0
     points = layers.show_dots(viewer, image, plane, make_counted().candidates, 10.0)
@@ -219,7 +219,7 @@ def test_every_state_has_a_symbol_and_every_class_its_colour():
 def test_states_and_classes_are_seen():
     viewer = ViewerModel()
     image = viewer.add_layer(Image(np.zeros((20, 20))))
-    plane = layers.plane_in_view(image, viewer.dims)
+    plane = planes.plane_in_view(image, viewer.dims)
     dots = Dots.new([[1, 1], [5, 5]], state=["proposed", "removed"], label=["cell", "dead"])
     points = layers.show_dots(viewer, image, plane, dots, 10.0)
     assert [str(s) for s in points.symbol] == ["disc", "x"]
@@ -229,7 +229,7 @@ def test_states_and_classes_are_seen():
 def test_the_ring_is_as_wide_as_the_cell_and_keeps_its_place():
     viewer = ViewerModel()
     image = viewer.add_layer(Image(np.zeros((120, 160)), scale=(0.5, 0.5)))
-    plane = layers.plane_in_view(image, viewer.dims)
+    plane = planes.plane_in_view(image, viewer.dims)
     ring = layers.show_ring(viewer, image, plane, 12.0)
     assert isinstance(ring, Points)
     assert "cell diameter" in ring.name
@@ -244,8 +244,8 @@ def test_the_ring_is_as_wide_as_the_cell_and_keeps_its_place():
 def test_layers_of_two_images_are_kept_apart(make_counted):
     viewer, first, density, _ = shown(Image(np.zeros((120, 160)), name="a"), make_counted)
     second = viewer.add_layer(Image(np.zeros((120, 160)), name="b"))
-    plane = layers.plane_in_view(second, viewer.dims)
+    plane = planes.plane_in_view(second, viewer.dims)
     other = layers.show_density(viewer, second, plane, make_counted().prediction)
     assert other is not density
-    assert layers.density_layer(viewer.layers, layers.key_of(first)) is density
+    assert layers.density_layer(viewer.layers, planes.key_of(first)) is density
     assert other.name == "b density"

@@ -6,7 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from celltally._napari import tally as module
-from celltally._napari.layers import density_layer, dots_layer, key_of, ring_layer
+from celltally._napari.layers import density_layer, dots_layer, ring_layer
+from celltally._napari.planes import key_of
 from celltally._napari.tally import TallyWidget
 from celltally.errors import UserError
 from celltally.io import read_dots
@@ -258,6 +259,22 @@ def test_the_diameter_is_estimated_and_cannot_be_negative(tally, viewer, image, 
     assert tally.problem() is None
 
 
+def test_the_colour_that_shows_the_cells_is_guessed_and_can_be_chosen(
+    tally, viewer, image, counter, qtbot, press
+):
+    colours = np.zeros((120, 160, 3), np.uint8)
+    colours[..., 2] = image // 2
+    viewer.add_image(colours, rgb=True)
+    qtbot.waitUntil(lambda: tally.problem() is None)
+    assert tally.image.channel_box.currentText() == "blue"
+    press(tally, qtbot)
+    assert (counter.calls[0][0].read() == colours[..., 2]).all()
+    tally.image.channel_box.setCurrentIndex(1)
+    press(tally, qtbot)
+    assert (counter.calls[1][0].read() == 0).all()
+    assert "red" in tally.result.origin_label.text()
+
+
 def test_micrometres_and_pixels_go_together(tally, viewer, image, qtbot):
     viewer.add_image(image, scale=(0.5, 0.5))
     qtbot.waitUntil(lambda: tally.image.diameter_px == 10.0)
@@ -304,14 +321,15 @@ def test_the_model_card_and_its_warnings(tally, viewer, image, qtbot):
     assert "larger" in tally.model.warning.text()
 
 
-def test_many_dots_are_shown_where_one_looks(tally, viewer, image, counter, qtbot, press, monkeypatch):
+def test_many_dots_are_shown_where_one_looks(
+    tally, viewer, image, counter, qtbot, press, monkeypatch
+):
     monkeypatch.setattr(module, "MOST_DOTS", 3)
     viewer.add_image(image)
     press(tally, qtbot)
     _, dots = layers_of(tally)
     assert len(dots.data) == 0
     assert "Zoom in" in tally.result.dots_label.text()
-    density, _ = layers_of(tally)
     monkeypatch.setattr(module, "cover_of", lambda *_: (np.array([0, 0]), np.array([60, 100])))
     tally._view_moved()
     qtbot.waitUntil(lambda: len(dots.data) == 2)

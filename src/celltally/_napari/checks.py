@@ -86,7 +86,7 @@ def level_problem(level: float) -> str | None:
 
 
 def model_warnings(record: ModelRecord, diameter_px: float | None) -> tuple[str, ...]:
-    """What the user should know before counting with a model.
+    """Say what the user should know before counting with a model.
 
     Parameters
     ----------

@@ -15,13 +15,13 @@ from qtpy.QtWidgets import (
 __all__ = ["ATTENTION", "LABEL_WIDTH", "Row", "Section", "hint", "line", "spread", "wrapped"]
 
 #: Labels of all sections end at the same place.
-LABEL_WIDTH = 96
+LABEL_WIDTH = 106
 #: Of what the user should not overlook; readable on napari's dark and light theme.
 ATTENTION = "color: #d9920a;"
 
 
 def wrapped(text: str = "", name: str = "") -> QLabel:
-    """A label that breaks its lines, selectable, and takes no more room than it needs."""
+    """Make a label that breaks its lines, selectable, and takes no more room than it needs."""
     label = QLabel(text)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -73,7 +73,7 @@ class Section(QFrame):
 
 
 def line() -> QFrame:
-    """A thin line between two sections."""
+    """Draw a thin line between two sections."""
     frame = QFrame()
     frame.setFrameShape(QFrame.Shape.HLine)
     frame.setFixedHeight(1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from celltally._napari.layers import Plane
+from celltally._napari.planes import Plane
 from celltally._napari.preload import preload_torch
 from celltally.errors import UserError
 from celltally.record import ModelRecord
@@ -17,7 +17,7 @@ from celltally.types import Dots, Prediction, Progress
 if TYPE_CHECKING:
     from celltally.model import Model
 
-__all__ = ["Counted", "count_job", "list_models_job", "look_job", "with_dots"]
+__all__ = ["Counted", "Looked", "count_job", "list_models_job", "look_job", "with_dots"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +101,44 @@ def with_dots(prediction: Prediction, plane: Plane) -> Counted:
     return Counted(prediction, plane, dots, threshold_for_count(dots.score, prediction.count))
 
 
-def look_job(plane: Plane) -> Generator[Progress, None, float | None]:
-    """Estimate the cell diameter in pixels; None where nothing can be estimated."""
-    yield Progress(0, 0, "Estimating the cell diameter")
+@dataclass(frozen=True)
+class Looked:
+    """What looking at a plane suggests.
+
+    Attributes
+    ----------
+    channel
+        Colour that shows the cells; None for all, or where there is no choice.
+    diameter_px
+        Cell diameter; None where nothing can be estimated.
+    """
+
+    channel: str | None
+    diameter_px: float | None
+
+
+def look_job(plane: Plane, *, guess: bool) -> Generator[Progress, None, Looked]:
+    """Look at a plane before it is counted.
+
+    Parameters
+    ----------
+    plane
+        Its channel is taken as it is, unless
+    guess
+        says that the channel is to be guessed, too.
+    """
+    yield Progress(0, 0, "Looking at the image")
     from celltally.diameter import estimate_diameter
 
+    channel = plane.guess_channel() if guess else plane.channel
     try:
-        return float(estimate_diameter(plane.read()))
+        return Looked(channel, estimate_diameter(replace(plane, channel=channel).read()))
     except UserError:
-        return None  # an empty image has no cells to measure; the user may type a number
+        return Looked(channel, None)  # it shows nothing to measure; the user may type a number
 
 
 def list_models_job() -> Generator[Progress, None, list[ModelRecord]]:
-    """Records of the models at hand (reading them verifies every file's hash)."""
+    """Return the records of the models at hand (reading them verifies every file's hash)."""
     yield Progress(0, 0, "Looking for models")
     from celltally import zoo
 

@@ -15,7 +15,14 @@ import numpy as np
 
 from celltally.errors import UserError
 
-__all__ = ["canvas_is_drawn", "count_sample", "open_sample_window", "photograph", "run_demo", "wait"]
+__all__ = [
+    "canvas_is_drawn",
+    "count_sample",
+    "open_sample_window",
+    "photograph",
+    "run_demo",
+    "wait",
+]
 
 SAMPLE = "u2os-hoechst-1"
 SIZE = (1600, 1000)
@@ -62,7 +69,9 @@ def run_demo(out: Path | None = None) -> None:
             raise UserError(f"{out / name} could not be written; choose another folder")
 
 
-def open_sample_window(size: tuple[int, int] | None = None, sample: str = SAMPLE) -> tuple[Any, Any]:
+def open_sample_window(
+    size: tuple[int, int] | None = None, sample: str = SAMPLE
+) -> tuple[Any, Any]:
     """Open napari with a sample image and the Tally widget: (viewer, widget)."""
     import napari
     import napari._qt.qt_main_window as main_window

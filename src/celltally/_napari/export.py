@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from celltally._napari.counting import Counted
-from celltally._napari.layers import Plane
+from celltally._napari.planes import Plane
 from celltally._napari.sample_data import SAMPLES
 from celltally.types import Dots, Interval
 
@@ -48,7 +48,14 @@ def write_counts(path: str | Path, counted: Counted, interval: Interval, n_dots:
         When the place holds something else, or cannot be written to.
     """
     from celltally import intervals
-    from celltally.batch.table import COLUMNS, CountsFile, check_writable, number, one_line, read_counts
+    from celltally.batch.table import (
+        COLUMNS,
+        CountsFile,
+        check_writable,
+        number,
+        one_line,
+        read_counts,
+    )
 
     path = Path(path)
     earlier = read_counts(path)

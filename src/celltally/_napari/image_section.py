@@ -11,17 +11,15 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QPushBu
 
 from celltally._napari import checks
 from celltally._napari.controls import Section, hint, spread, wrapped
-from celltally._napari.counting import look_job
+from celltally._napari.counting import Looked, look_job
 from celltally._napari.jobs import Jobs, sentence
-from celltally._napari.layers import (
+from celltally._napari.layers import own_role, ring_layer, show_ring
+from celltally._napari.planes import (
     Plane,
     channel_choices,
     key_of,
-    own_role,
     pixel_size_um,
     plane_in_view,
-    ring_layer,
-    show_ring,
 )
 from celltally._napari.texts import short
 from celltally.errors import UserError
@@ -34,6 +32,7 @@ class _Choice:
     """What the user chose (or we guessed) for one image."""
 
     channel: str | int | None = None
+    channel_chosen: bool = False
     pixel_um: float | None = None
     diameter_px: float | None = None
     typed: bool = False
@@ -82,7 +81,7 @@ class ImageSection(Section):
         self.channel_box.setToolTip("Which colour or channel of the image is counted.")
         self.channel_box.currentIndexChanged.connect(self._channel_chosen)
         self.plane_label = QLabel()
-        self.plane_label.setToolTip("The plane that you see is counted. Move the slider to change it.")
+        self.plane_label.setToolTip("The plane in view is counted; move the slider to change it.")
         self.pixel_edit = _spin("µm", 4, 1e5, 0.01, unset="not known")
         self.pixel_edit.setToolTip(
             "Width of one pixel in micrometres. Only needed to read and type sizes in µm."
@@ -101,7 +100,9 @@ class ImageSection(Section):
         self.estimate_button.setToolTip("Estimate the cell diameter from the plane in view.")
         self.estimate_button.clicked.connect(self.estimate)
         self.ring_box = QCheckBox("Show as a ring")
-        self.ring_box.setToolTip("Draw a ring of this width on the image, to compare with cells.")
+        self.ring_box.setToolTip(
+            "Draw a ring of this width in the middle of the view, to compare it with a cell."
+        )
         self.ring_box.toggled.connect(self._ring_toggled)
         self.note = wrapped(name="image_note")
         self.add_row("Layer", self.layer_box)
@@ -153,7 +154,7 @@ class ImageSection(Section):
         return plane_in_view(layer, self._viewer.dims, self._choices[key_of(layer)].channel)
 
     def problem(self) -> str | None:
-        """What keeps this from being counted, as a sentence."""
+        """Say what keeps this from being counted, or None."""
         try:
             plane = self.plane()
         except UserError as error:
@@ -225,6 +226,22 @@ class ImageSection(Section):
 
     def _show_choice(self) -> None:
         layer, choice = self.layer, self._choice
+        self._show_channel()
+        with QSignalBlocker(self.pixel_edit):
+            self.pixel_edit.setValue((choice and choice.pixel_um) or 0)
+        self._show_diameter()
+        for part in (self.pixel_edit, self.diameter_edit, self.estimate_button, self.ring_box):
+            part.setEnabled(layer is not None)
+        hint(
+            self.note,
+            ""
+            if layer is not None
+            else "Open an image (drag a file into the window), or take "
+            "one from File → Open Sample → Cell Tally.",
+        )
+
+    def _show_channel(self) -> None:
+        layer, choice = self.layer, self._choice
         options = channel_choices(layer) if layer is not None else []
         with QSignalBlocker(self.channel_box):
             self.channel_box.clear()
@@ -236,16 +253,6 @@ class ImageSection(Section):
                     values.index(choice.channel) if choice.channel in values else 0
                 )
         self.channel_row.setVisible(bool(options))
-        with QSignalBlocker(self.pixel_edit):
-            self.pixel_edit.setValue((choice and choice.pixel_um) or 0)
-        self._show_diameter()
-        for part in (self.pixel_edit, self.diameter_edit, self.estimate_button, self.ring_box):
-            part.setEnabled(layer is not None)
-        hint(
-            self.note,
-            "" if layer is not None else "Open an image (drag a file into the window), or take "
-            "one from File → Open Sample → Cell Tally.",
-        )
 
     def _show_plane(self) -> None:
         try:
@@ -259,6 +266,7 @@ class ImageSection(Section):
         if self._choice is None:
             return
         self._choice.channel = self.channel_box.itemData(index)
+        self._choice.channel_chosen = True
         if not self._choice.typed:
             self.estimate()
         self.changed.emit()
@@ -277,13 +285,16 @@ class ImageSection(Section):
             hint(self.note, str(error))
             return
         choice.looked, choice.typed = False, False
+        guess = plane.rgb and not choice.channel_chosen
         self.estimate_button.setEnabled(False)
         self.estimate_button.setText("Estimating…")
 
-        def done(value: float | None) -> None:
+        def done(looked: Looked) -> None:
             choice.looked = True
-            if value is not None and not choice.typed:
-                choice.diameter_px = round(value, 1)
+            if looked.diameter_px is not None and not choice.typed:
+                choice.diameter_px = round(looked.diameter_px, 1)
+            if guess and not choice.channel_chosen:
+                choice.channel = looked.channel
             self._looked(
                 key,
                 ""
@@ -295,7 +306,7 @@ class ImageSection(Section):
             choice.looked = True
             self._looked(key, sentence(error))
 
-        self._jobs.start(lambda: look_job(plane), on_done=done, on_failed=failed)
+        self._jobs.start(lambda: look_job(plane, guess=guess), on_done=done, on_failed=failed)
 
     def _looked(self, key: str, sentence: str) -> None:
         if key != self._shown:
@@ -303,6 +314,7 @@ class ImageSection(Section):
         self.estimate_button.setText("Estimate")
         self.estimate_button.setEnabled(True)
         hint(self.note, sentence)
+        self._show_channel()
         self._show_diameter()
         self._draw_ring_if_wanted()
         self.changed.emit()
@@ -369,7 +381,7 @@ class ImageSection(Section):
 
 
 def _spin(unit: str, decimals: int, most: float, step: float, *, unset: str) -> QDoubleSpinBox:
-    """A field for a size above zero; 0 reads as ``unset``."""
+    """Return a field for a size above zero; 0 reads as ``unset``."""
     field = QDoubleSpinBox()
     field.setDecimals(decimals)
     field.setRange(0.0, most)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from napari.qt.threading import create_worker
+from qtpy.QtWidgets import QApplication
 
 from celltally.errors import UserError
 from celltally.types import Progress
@@ -156,10 +157,13 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one widget, so that they end with it."""
+    """The jobs of one widget, so that they end with it, or with the program."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
+        app = QApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.stop)
 
     def start(self, make: Callable[[], Generator[Progress, None, Any]], **callbacks: Any) -> Job:
         """Run a job; see ``Job`` for the callbacks."""

@@ -1,4 +1,4 @@
-"""Image layer → pixels; Prediction and Dots ⇄ layers. Alone knows axis order and scale.
+"""Prediction and Dots ⇄ layers, and where on the canvas these lie.
 
 Nothing but our own layers is ever written to. They are recognised by their
 metadata, so that they outlive the widget that made them.
@@ -17,96 +17,29 @@ from napari.layers import Image, Layer, Points
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
-from celltally._napari.checks import shape_problem, view_problem
 from celltally._napari.colours import BORDER, DENSITY, RING, STATE_SYMBOLS, class_colours
-from celltally.errors import UserError
+from celltally._napari.planes import Plane, key_of
 from celltally.types import Dots, Grid, Prediction
 
 __all__ = [
     "MOST_DOTS",
-    "Plane",
-    "channel_choices",
     "cover_of",
     "density_layer",
     "dots_layer",
     "dots_of",
-    "dots_points",
     "is_edited",
-    "key_of",
-    "own_layer",
     "own_role",
     "points_of_file",
-    "pixel_size_um",
-    "plane_in_view",
     "ring_layer",
     "show_density",
     "show_dots",
     "show_ring",
-    "spatial",
 ]
 
 #: More points than this make the window slow.
 MOST_DOTS = 5_000
 _TAG = "celltally"
 _numbers = itertools.count()
-_RGB = ("colour", "red", "green", "blue")
-#: An unlabelled leading axis that is as short as this may hold channels.
-_MOST_CHANNELS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """One plane of an image layer; ``read`` may be called on any thread.
-
-    Attributes
-    ----------
-    data
-        Full-resolution data of the layer, maybe lazy.
-    position
-        Index along every axis but the last two (colour samples aside).
-    names
-        Names of those axes.
-    rgb
-        Whether the last axis of ``data`` holds colour samples.
-    channel
-        Which one was chosen: of RGB ``red``, ``green`` or ``blue``; None for all.
-    shape
-        ``(height, width)``.
-    """
-
-    data: Any
-    position: tuple[int, ...]
-    names: tuple[str, ...]
-    rgb: bool
-    channel: str | None
-    shape: tuple[int, int]
-
-    def read(self) -> NDArray[Any]:
-        """Pixels ``(H, W)`` or ``(H, W, 3)`` in the layer's dtype; loads this plane only."""
-        pixels = np.asarray(self.data[self.position])
-        if not self.rgb:
-            return pixels
-        if self.channel is not None:
-            return pixels[..., _RGB.index(self.channel) - 1]
-        return pixels[..., :3]
-
-    @property
-    def text(self) -> str:
-        """``t 3, z 0``; empty for a plain image."""
-        pairs = zip(self.names, self.position, strict=True)
-        return ", ".join(f"{name} {index}" for name, index in pairs)
-
-    def index(self, *names: str) -> int:
-        """Index along the axis of one of these names; 0 where there is none."""
-        for name, index in zip(self.names, self.position, strict=True):
-            if name.lower() in names:
-                return index
-        return 0
-
-
-def key_of(layer: Layer) -> str:
-    """What tells a layer from all others, however it is wrapped."""
-    return str(getattr(layer, "unique_id", None) or id(getattr(layer, "__wrapped__", layer)))
 
 
 def own_role(layer: Layer) -> str | None:
@@ -143,118 +76,6 @@ def dots_layer(layers: Any, image: str) -> Points | None:
 def ring_layer(layers: Any, image: str) -> Points | None:
     """Our layer that shows the cell diameter."""
     return own_layer(layers, image, "ring")
-
-
-# ---- image layer → plane ----
-
-
-def _full(layer: Image) -> Any:
-    return layer.data[0] if layer.multiscale else layer.data
-
-
-def plane_in_view(layer: Image, dims: Any, channel: str | int | None = None) -> Plane:
-    """Return the plane of an image layer that the viewer shows.
-
-    Parameters
-    ----------
-    layer
-        The image.
-    dims
-        The viewer's dims.
-    channel
-        One of ``channel_choices``' values; None for what is in view.
-
-    Raises
-    ------
-    UserError
-        When the layer is no image plane, or shows something else than one.
-    """
-    data = _full(layer)
-    problem = shape_problem(data.shape, rgb=layer.rgb) or view_problem(
-        dims.ndisplay, dims.displayed, dims.ndim
-    )
-    if problem:
-        raise UserError(problem)
-    sizes = data.shape[:-1] if layer.rgb else data.shape
-    at = np.asarray(layer.world_to_data(np.asarray(dims.point)[-layer.ndim :]))[:-2]
-    position = [round(float(p)) for p in at]
-    names = _axis_names(layer)
-    if isinstance(channel, int):
-        position[channel_axis(layer)] = channel
-        channel = None
-    for index, size, name in zip(position, sizes, names, strict=False):
-        if not 0 <= index < size:
-            raise UserError(
-                f"The image {layer.name!r} has no plane at {name} {index}; "
-                "move the slider to one that it has."
-            )
-    return Plane(data, tuple(position), names, layer.rgb, channel, tuple(sizes[-2:]))
-
-
-def _axis_names(layer: Image) -> tuple[str, ...]:
-    """Names of the axes before the last two; ``plane`` for one without a name."""
-    labels = getattr(layer, "axis_labels", ()) or ()
-    named = [str(label) for label in labels[: layer.ndim - 2]]
-    named += [""] * (layer.ndim - 2 - len(named))
-    plain = [n if n and not n.lstrip("-").isdigit() else "" for n in named]
-    unnamed = plain.count("")
-    return tuple(
-        n or ("plane" if unnamed == 1 else f"axis {i}") for i, n in enumerate(plain)
-    )
-
-
-def channel_axis(layer: Image) -> int | None:
-    """Axis that holds the channels of a layer that is not RGB, where one seems to."""
-    if layer.rgb or layer.ndim < 3:
-        return None
-    names = [name.lower() for name in _axis_names(layer)]
-    for axis, name in enumerate(names):
-        if name in ("c", "channel", "channels"):
-            return axis
-    sizes = _full(layer).shape
-    for axis, name in enumerate(names):
-        if (name == "plane" or name.startswith("axis")) and 2 <= sizes[axis] <= _MOST_CHANNELS:
-            return axis
-    return None
-
-
-def channel_choices(layer: Image) -> list[tuple[str, str | int | None]]:
-    """What can be chosen as channel: (text, value) pairs; empty where there is one only."""
-    if layer.rgb:
-        return [("all colours", None), *((name, name) for name in _RGB[1:])]
-    axis = channel_axis(layer)
-    if axis is None:
-        return []
-    return [
-        ("the one in view", None),
-        *((f"{_axis_names(layer)[axis]} {i}", i) for i in range(_full(layer).shape[axis])),
-    ]
-
-
-_MICROMETRES = {
-    "micrometer": 1.0,
-    "micron": 1.0,
-    "nanometer": 1e-3,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-}
-
-
-def pixel_size_um(layer: Image) -> float | None:
-    """Pixel size in micrometres (geometric mean of y and x), where the layer knows it.
-
-    A scale without units is taken for micrometres, as most readers mean it,
-    unless it is 1.
-    """
-    scale = np.abs(np.asarray(layer.scale, dtype=float)[-2:])
-    units = [str(u) for u in (getattr(layer, "units", None) or ())][-2:]
-    if len(units) == 2 and all(u in _MICROMETRES for u in units):
-        scale = scale * [_MICROMETRES[u] for u in units]
-    elif any(u != "pixel" for u in units) or np.allclose(scale, 1):
-        return None
-    size = float(np.sqrt(scale.prod()))
-    return size if size > 0 else None
 
 
 # ---- where our layers lie ----
@@ -297,19 +118,27 @@ def spatial(layer: Image, grid: Grid | None = None) -> dict[str, Any]:
 
 def _lifted(values: NDArray[Any], plane: Plane) -> NDArray[Any]:
     """Coordinates ``(n, 2)`` → ``(n, ndim)`` in the plane they belong to."""
-    lead = np.broadcast_to(np.asarray(plane.position, dtype=float), (len(values), len(plane.position)))
+    lead = np.broadcast_to(
+        np.asarray(plane.position, dtype=float), (len(values), len(plane.position))
+    )
     return np.concatenate([lead, values], axis=1)
 
 
 def _above(viewer: Any, image: Image, layer: Layer, *, over: Layer | None = None) -> Any:
     """Add a layer of ours just above its image (or above another of ours)."""
-    selected = set(viewer.layers.selection)
-    added = viewer.add_layer(layer)
+    added = _beside(viewer, layer)
     keys = [key_of(other) for other in viewer.layers]
     anchor = key_of(over if over is not None else image)
     if anchor in keys:
         viewer.layers.move(keys.index(key_of(added)), keys.index(anchor) + 1)
-    viewer.layers.selection = selected  # what the user works on stays active
+    return added
+
+
+def _beside(viewer: Any, layer: Layer) -> Any:
+    """Add a layer of ours; what the user works on stays active."""
+    selected = set(viewer.layers.selection)
+    added = viewer.add_layer(layer)
+    viewer.layers.selection = selected
     return added
 
 
@@ -518,7 +347,7 @@ def dots_of(layer: Points) -> Dots:
 
 
 def points_of_file(dots: Dots, name: str) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Data and settings of a Points layer for dots that were read from a file.
+    """Return data and settings of a Points layer for dots that were read from a file.
 
     Time and plane become axes only where the dots differ in them.
     """
@@ -542,7 +371,7 @@ def _features(dots: Dots) -> pd.DataFrame:
 def cover_of(layer: Image, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Corners (top left, bottom right) of what the canvas shows of a density, in image pixels."""
     corners = np.asarray(layer.corner_pixels, dtype=float)[:, -2:]
-    low, high = grid.to_image(corners + [[0.0], [1.0]])
+    low, high = grid.to_image(corners + np.array([[0.0], [1.0]]))
     return low, high
 
 
@@ -550,12 +379,15 @@ def cover_of(layer: Image, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def show_ring(viewer: Any, image: Image, plane: Plane, diameter_px: float) -> Points:
-    """Draw the cell diameter as a ring, in the middle of the view at first."""
+    """Draw the cell diameter as a ring: a new one in the middle of the view."""
     layer = ring_layer(viewer.layers, key_of(image))
     if layer is None:
         corners = np.asarray(image.corner_pixels, dtype=float)[:, -2:]
-        factor = np.asarray(plane.shape) / np.asarray(image.level_shapes[image.data_level])[-2:] \
-            if image.multiscale else 1.0
+        factor = (
+            np.asarray(plane.shape) / np.asarray(image.level_shapes[image.data_level])[-2:]
+            if image.multiscale
+            else 1.0
+        )
         middle = np.clip(corners.mean(axis=0) * factor, 0, np.asarray(plane.shape) - 1)
         layer = Points(
             _lifted(middle[None], plane),
@@ -577,7 +409,7 @@ def show_ring(viewer: Any, image: Image, plane: Plane, diameter_px: float) -> Po
             metadata=_tag("ring", image),
             **spatial(image),
         )
-        layer = viewer.add_layer(layer)
+        layer = _beside(viewer, layer)
     elif len(layer.data):
         data = np.array(layer.data)
         data[:, : len(plane.position)] = plane.position

@@ -45,7 +45,7 @@ class ModelSection(Section):
         return self._records[row] if 0 <= row < len(self._records) else None
 
     def problem(self) -> str | None:
-        """What keeps this from being counted with, as a sentence."""
+        """Say what keeps this from being counted with, or None."""
         if self.record is not None:
             return None
         if self.loading:
@@ -91,7 +91,7 @@ class ModelSection(Section):
 
 
 def card_text(record: ModelRecord) -> str:
-    """What a model is for, in a few lines."""
+    """Say what a model is for, in a few lines."""
     sample = record.sample.strip().rstrip(".")
     lines = [f"For {sample[:1].lower() + sample[1:]}." if sample else ""]
     images = sum(s.images for s in record.training_data)

@@ -37,6 +37,4 @@ def _is_ours(path: Path) -> bool:
 
 def _read(path: str | list[str]) -> list[LayerTuple]:
     paths = [path] if isinstance(path, str) else list(path)
-    return [
-        (*points_of_file(read_dots(Path(p)), Path(p).stem), "points") for p in paths
-    ]
+    return [(*points_of_file(read_dots(Path(p)), Path(p).stem), "points") for p in paths]

@@ -106,7 +106,9 @@ class ResultSection(Section):
         self.copy_button.setToolTip("Copy count, low, high and dots as plain digits, for a table.")
         self.copy_button.clicked.connect(self.copy)
         self.counts_button = QPushButton("Save count…")
-        self.counts_button.setToolTip("Add this result as a row to a CSV file (a new one, or one that was saved here).")
+        self.counts_button.setToolTip(
+            "Add this result as a row to a CSV file (a new one, or one that was saved here)."
+        )
         self.counts_button.clicked.connect(lambda: self._ask("counts", self.save_counts))
         self.dots_button = QPushButton("Save dots…")
         self.dots_button.setToolTip("Save the positions of the dots as a CSV file.")
@@ -205,7 +207,7 @@ class ResultSection(Section):
     # ---- out of napari ----
 
     def copied(self) -> str:
-        """What *Copy* puts on the clipboard: plain digits between tabs."""
+        """Return what *Copy* puts on the clipboard: plain digits between tabs."""
         if self._counted is None or self._interval is None:
             return ""
         values = (self._counted.prediction.count, self._interval.low, self._interval.high)

@@ -26,11 +26,11 @@ from celltally._napari.layers import (
     dots_layer,
     dots_of,
     is_edited,
-    key_of,
     show_density,
     show_dots,
 )
 from celltally._napari.model_section import ModelSection
+from celltally._napari.planes import key_of
 from celltally._napari.result_section import ResultSection
 from celltally._napari.texts import number
 from celltally.types import Dots
@@ -133,7 +133,7 @@ class TallyWidget(QWidget):
         return self._job is not None
 
     def problem(self) -> str | None:
-        """What keeps from counting, as a sentence."""
+        """Say what keeps from counting, or None."""
         return self.image.problem() or self.model.problem()
 
     def _refresh(self) -> None:

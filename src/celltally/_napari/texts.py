@@ -21,7 +21,7 @@ SPACE = "\u202f"
 
 
 def number(value: float) -> str:
-    """A count without decimals: ``1 234``; a dash where there is none."""
+    """Write a count without decimals: ``1 234``; a dash where there is none."""
     return "–" if not math.isfinite(value) else f"{round(value):,}".replace(",", SPACE)
 
 
@@ -43,14 +43,12 @@ def interval_range(interval: Interval) -> str:
 
 
 def interval_words(interval: Interval) -> str:
-    """What an interval that is not calibrated means; empty for a calibrated one."""
+    """Say what an interval that is not calibrated means; empty for a calibrated one."""
     if interval.kind == "calibrated":
         return ""
     if interval.kind == "exact":
         return "Exact: every cell was reviewed."
-    head = (
-        "Provisional interval" if interval.kind == "provisional" else "Interval not calibrated"
-    )
+    head = "Provisional interval" if interval.kind == "provisional" else "Interval not calibrated"
     return f"{head}: {interval.reason}." if interval.reason else f"{head}."
 
 
@@ -63,8 +61,8 @@ def difference(n_dots: int, count: float) -> str:
 
 
 def short(name: str, length: int = 40) -> str:
-    """A name with its middle left out where it is too long to show."""
+    """Shorten a name in its middle where it is too long to show."""
     if len(name) <= length:
         return name
     head = (length - 1) * 2 // 3
-    return f"{name[:head]}…{name[-(length - 1 - head):]}"
+    return f"{name[:head]}…{name[-(length - 1 - head) :]}"

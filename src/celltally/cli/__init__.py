@@ -16,7 +16,7 @@ import typer
 
 from celltally import __version__
 from celltally.cli import counting, evaluating, learning, looking
-from celltally.cli._output import INTERRUPTED, failure
+from celltally.cli._output import INTERRUPTED, failure, say
 from celltally.errors import UserError
 
 __all__ = ["app", "main", "run"]
@@ -79,6 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         failure(_usage(error))
         return 2
     except (typer.Abort, KeyboardInterrupt):
+        say("Stopped.")
         return INTERRUPTED
     return status if isinstance(status, int) else 0
 
@@ -92,6 +93,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     # What libraries log is no sentence for the user; ours are said, not logged.
+    logging.disable(logging.INFO)
     logging.getLogger().addHandler(logging.NullHandler())
     sys.exit(run())
 

@@ -58,20 +58,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress_bar(
-    what: str, describe: Callable[[Progress], str] | None = None
-) -> Iterator[Callable[[Progress], None]]:
-    """Show a bar on stderr, if that is a terminal; yields what draws a step.
+def progress_bar(what: str) -> Iterator[Callable[..., None]]:
+    """Show a bar on stderr, if that is a terminal.
 
-    Parameters
-    ----------
-    what
-        In words, what is being done.
-    describe
-        Text for a step, instead of its message.
+    Yields a function that draws a step: ``draw(step)`` with ``what`` and the
+    step's message, ``draw(step, text)`` with other words.
     """
     if not sys.stderr.isatty():
-        yield lambda step: None
+        yield lambda step, text=None: None
         return
     from rich.console import Console
     from rich.markup import escape
@@ -82,13 +76,13 @@ def progress_bar(
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
 
-        def draw(step: Progress) -> None:
-            text = describe(step) if describe else step.message
+        def draw(step: Progress, text: str | None = None) -> None:
+            words = f"{what} {step.message}" if text is None else text
             bar.update(
                 task,
                 completed=step.done,
                 total=step.total or None,
-                description=f"{what} {escape(plain(text))}",
+                description=escape(plain(words)),
             )
 
         yield draw

@@ -50,6 +50,9 @@ def train(
         float | None,
         typer.Option(help=f"Train for so long ({_DEFAULT_MINUTES:g} if neither is given)."),
     ] = None,
+    sample: Annotated[
+        str, typer.Option(metavar="WORDS", help="What it counts, for the list of models.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -79,6 +82,7 @@ def train(
         minutes=minutes,
         seed=seed,
         device=device,
+        sample=sample,
     )
     _run(job, "training", out, minutes, as_json)
 
@@ -128,15 +132,14 @@ def _run(
 ) -> None:
     clock = _Clock(minutes)
     try:
-        with progress_bar(what, clock.describe) as draw:
+        with progress_bar(what) as draw:
             while True:
                 try:
                     step = next(job)
                 except StopIteration as end:
                     model: Model = end.value
                     break
-                draw(step)
-                clock.speak(step)
+                draw(step, clock.tell(step))
     except KeyboardInterrupt:
         job.close()
         if (out / "model.json").is_file():
@@ -167,32 +170,34 @@ class _Clock:
 
     def __init__(self, minutes: float | None) -> None:
         self.minutes = minutes
-        self.start = time.monotonic()
-        self.spoken = self.start
+        self.start = self.part_start = self.spoken = time.monotonic()
+        self.done = 0
         self.values: dict[str, float] = {}
 
-    def describe(self, step: Progress) -> str:
+    def tell(self, step: Progress) -> str:
+        """Text for a step; on its way it is also printed now and then where no bar is drawn."""
+        now = time.monotonic()
+        if step.done < self.done:
+            self.part_start = now  # jobs have parts, and each counts from the beginning
+        self.done = step.done
         self.values |= step.values
         parts = [step.message]
         for name, label in (("loss", "loss"), ("val_mae", "validation error")):
             if name in self.values:
                 parts.append(f"{label} {self.values[name]:.3g}")
-        if (left := self._left(step)) is not None:
-            parts.append(f"{math.ceil(left / 60)} min left")
-        return " · ".join(part for part in parts if part)
-
-    def speak(self, step: Progress) -> None:
-        """Print a line now and then where no bar is drawn, as in a log file."""
-        text, now = self.describe(step), time.monotonic()
-        new = "val_mae" in step.values
-        if not sys.stderr.isatty() and (new or now - self.spoken >= _QUIET_SECONDS):
+        parts.append(self._left(step, now))
+        text = " · ".join(part for part in parts if part)
+        news = "val_mae" in step.values or now - self.spoken >= _QUIET_SECONDS
+        if news and not sys.stderr.isatty():
             self.spoken = now
             say(f"{step.done}{f' of {step.total}' if step.total else ''}: {text}")
+        return text
 
-    def _left(self, step: Progress) -> float | None:
-        passed = time.monotonic() - self.start
+    def _left(self, step: Progress, now: float) -> str:
         if self.minutes is not None:
-            return max(60 * self.minutes - passed, 0.0)
-        if step.total and step.done:
-            return passed / step.done * (step.total - step.done)
-        return None
+            left = max(60 * self.minutes - (now - self.start), 0.0)
+            return f"{math.ceil(left / 60)} min left"
+        if 0 < step.done < step.total:
+            left = (now - self.part_start) / step.done * (step.total - step.done)
+            return f"{math.ceil(left / 60)} min left of this part"
+        return ""

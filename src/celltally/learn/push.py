@@ -99,7 +99,7 @@ def iter_project(
     # As many places of each image as a group has prototypes: enough for one each.
     each = max(len(network.prototype_kinds) // 2, 1)
     finds = yield from _search(network, chosen, nominal_px, device, each, "projecting prototypes")
-    taken: set[tuple[str, tuple[int, int]]] = set()
+    taken: set[tuple[Path, tuple[int, int]]] = set()
     vectors = network.prototypes.detach().clone()
     for k, candidates in enumerate(finds):
         free = (f for f in candidates if f.place not in taken)

@@ -74,7 +74,6 @@ class Tally(CountingNetwork):
         self.config = config
         widths, levels = config.widths, len(config.widths)
         self.multiple = 2**levels
-        self.halo = _reach(config)
         self.stem = nn.Conv2d(3, widths[0], 4, stride=2, padding=1)
         self.encoder = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(w) for _ in range(n)))
@@ -86,6 +85,7 @@ class Tally(CountingNetwork):
             nn.Sequential(*(ResidualBlock(w) for _ in range(n)))
             for w, n in zip(widths[:-1], config.decoder_blocks, strict=True)
         )
+        self.halo = _reach(config)
         self.context_encoder = _context_encoder(config.context) if config.context else None
         self.modulate = (
             nn.ModuleList(_zero(nn.Linear(config.context, 2 * w)) for w in widths)

@@ -1,0 +1,221 @@
+"""What every registered family must keep; a new family adds a tiny config here."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from celltally.learn import losses
+from celltally.model import Model
+from celltally.networks import HasPrototypes, build, config_of, names
+from celltally.predict import infer
+from celltally.progress import drain
+
+CPU = torch.device("cpu")
+SHALLOW = {"widths": (8, 8), "encoder_blocks": (1, 1), "decoder_blocks": (1,), "depth": 8}
+
+#: Tiny instances of each family, by what they show.
+INSTANCES = {
+    "tally": {
+        "prototypes": SHALLOW | {"prototypes": 4, "context": 4},
+        "plain head": SHALLOW | {"prototypes": 0, "context": 0},
+        "three levels": {
+            "widths": (8, 8, 8),
+            "encoder_blocks": (1, 0, 1),
+            "decoder_blocks": (1, 1),
+            "depth": 8,
+            "prototypes": 4,
+            "context": 4,
+        },
+    }
+}
+CASES = [
+    pytest.param((name, config), id=f"{name}, {label}")
+    for name, configs in INSTANCES.items()
+    for label, config in configs.items()
+]
+
+
+@pytest.fixture(params=CASES)
+def network(request):
+    """A network none of whose weights is zero, so that every layer has its say."""
+    name, config = request.param
+    torch.manual_seed(0)
+    net = build(name, config)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return net.eval()
+
+
+def images_for(network, n=2, side=None, seed=1):
+    side = side or 4 * network.multiple
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(n, 3, side, side, generator=generator)
+
+
+def context_for(network, n=2):
+    return network.encode_context(
+        torch.rand(n, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    )
+
+
+def test_every_family_has_instances_here():
+    assert set(INSTANCES) == set(names())
+
+
+def test_output_shapes_and_types(network):
+    images = images_for(network)
+    output = network(images, context_for(network))
+    side = images.shape[-1] // network.stride
+    assert output.density.shape == output.log_variance.shape == (2, 1, side, side)
+    assert output.density.dtype == output.log_variance.dtype == torch.float32
+    assert output.distances is None
+    variance = output.log_variance.exp()
+    assert (variance > 0).all()
+    assert variance.isfinite().all()
+    assert network.supervision
+
+
+def test_variance_stays_positive_and_finite_on_extreme_images(network):
+    images = 1e4 * (images_for(network) - 0.5)
+    output = network(images)
+    variance = output.log_variance.exp()
+    assert (variance > 0).all()
+    assert variance.isfinite().all()
+    assert output.density.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (37, 53), (64, 41)])
+def test_odd_sizes(network, shape):
+    values = torch.rand(1, *shape)
+    (density, log_variance), notes = drain(infer(network, values, device=CPU, tile=64))
+    expected = (1, *(-(-side // network.stride) for side in shape))
+    assert density.shape == log_variance.shape == expected
+    assert np.isfinite(density).all()
+    assert notes == ()
+
+
+@pytest.mark.parametrize("tile", [16, 40, 100])
+def test_tiled_equals_untiled(network, tile):
+    if network.halo is None:
+        pytest.skip("takes whole images only")
+    values = torch.rand(3, 107, 131, generator=torch.Generator().manual_seed(3))
+    (whole, whole_variance), _ = drain(infer(network, values, device=CPU, tile=10_000))
+    (tiled, tiled_variance), _ = drain(infer(network, values, device=CPU, tile=tile))
+    assert abs(tiled.sum() - whole.sum()) < 1e-3 * max(abs(float(whole.sum())), 1.0)
+    assert abs(tiled - whole).max() < 1e-3 * abs(whole).max()
+    assert np.allclose(tiled_variance, whole_variance, atol=1e-3)
+
+
+def test_what_lies_beyond_the_halo_does_not_matter(network):
+    if network.halo is None:
+        pytest.skip("takes whole images only")
+    assert network.halo % network.multiple == 0
+    side = 2 * network.halo + 4 * network.multiple
+    start = network.halo + network.multiple  # the core, in pixels
+    stop = start + 2 * network.multiple
+    images = images_for(network, n=1, side=side)
+    core = (..., *2 * (slice(start // network.stride, stop // network.stride),))
+    context = context_for(network, n=1)
+    before = network(images, context).density
+    for y, x in [
+        (start - network.halo - 1, start),
+        (start, stop + network.halo),
+        (stop + network.halo, stop - 1),
+        (stop - 1, start - network.halo - 1),
+    ]:
+        changed = images.clone()
+        changed[..., y, x] += 10.0
+        after = network(changed, context).density
+        assert torch.equal(before[core], after[core])
+        assert not torch.equal(before, after)
+
+
+def test_save_and_load_to_the_same_bits(network, tmp_path):
+    model = Model.from_network(network, name="m", diameter_px=12.0).save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    assert again.sha256 == model.sha256
+    assert config_of(again.network) == config_of(network)
+    images = images_for(network)
+    context, other = context_for(model.network), context_for(again.network)
+    before, after = model.network(images, context), again.network(images, other)
+    assert torch.equal(before.density, after.density)
+    assert torch.equal(before.log_variance, after.log_variance)
+
+
+def test_gradients_reach_every_parameter(network):
+    network.train()
+    images = images_for(network)
+    output = network(images, context_for(network))
+    target = torch.rand(output.density.shape) / 10
+    total = losses.density_loss(output.density, target, 0.1)
+    total = total + losses.variance_loss(output.density, output.log_variance, target, (2, 8))
+    total.backward()
+    without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_the_variance_loss_leaves_the_density_alone(network):
+    network.train()
+    output = network(images_for(network), context_for(network))
+    target = torch.zeros_like(output.density)
+    losses.variance_loss(output.density, output.log_variance, target, (2, 8)).backward()
+    own = {id(p) for p in network.variance_parameters()}
+    assert own
+    for name, parameter in network.named_parameters():
+        reached = parameter.grad is not None and bool(parameter.grad.any())
+        assert reached == (id(parameter) in own), name
+
+
+def test_bfloat16_is_close_to_float32(network):
+    images = images_for(network, side=8 * network.multiple)
+    context = context_for(network)
+    exact = network(images, context).density.detach()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = network(images, context_for(network)).density
+    assert rough.dtype == torch.float32
+    assert (rough - exact).abs().mean() < 0.05 * exact.abs().mean()
+    assert abs(float(rough.sum() - exact.sum())) < 0.02 * float(exact.abs().sum())
+
+
+def test_a_few_steps_lower_the_loss(network):
+    torch.manual_seed(0)
+    network.train()
+    images = images_for(network, n=1)
+    target = torch.zeros_like(network(images).density)
+    target[..., 3, 3] = target[..., 5, 6] = 0.2
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    seen = []
+    for _ in range(25):
+        loss = losses.density_loss(network(images).density, target, 0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(loss.item())
+    assert seen[-1] < 0.7 * seen[0]
+
+
+def test_contributions_add_up_to_the_density(network):
+    if not (isinstance(network, HasPrototypes) and network.prototype_kinds):
+        pytest.skip("has no prototypes")
+    images, context = images_for(network), context_for(network)
+    features = network.features(images, context)
+    similarities = network.similarities(network.distances(features))
+    weight, bias = network.contribution_weights
+    parts = weight[None, :, :, None, None] * similarities[:, None]
+    total = parts.sum(dim=2) + bias[:, None, None]
+    density = network(images, context).density
+    assert torch.allclose(total, density, rtol=1e-5, atol=1e-6)
+    kinds = network.prototype_kinds
+    half = len(kinds) // 2
+    assert kinds == ("cell",) * half + ("background",) * half
+    assert network.prototypes.shape == (len(kinds), features.shape[1])
+
+
+def test_training_and_evaluation_mode_agree(network):
+    images, context = images_for(network), context_for(network)
+    calm = network(images, context).density
+    lively = copy.deepcopy(network).train()(images, context).density
+    assert torch.allclose(calm, lively, rtol=1e-5, atol=1e-6)

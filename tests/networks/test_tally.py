@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from celltally.networks import HasPrototypes, HasVariance, build
+from celltally.networks.tally import Tally
+
+
+@pytest.fixture
+def network(tiny_config) -> Tally:
+    torch.manual_seed(0)
+    return build("tally", tiny_config)
+
+
+def test_the_default_is_small():
+    assert sum(p.numel() for p in build("tally").parameters()) < 3_000_000
+
+
+def test_what_it_can_do(network):
+    assert isinstance(network, HasPrototypes)
+    assert isinstance(network, HasVariance)
+    assert network.supervision == {"dots", "counts"}
+    assert network.stride == 2
+
+
+def test_a_plain_head_has_no_prototypes(tiny_config):
+    plain = build("tally", tiny_config | {"prototypes": 0})
+    assert plain.prototype_kinds == ()
+    assert not hasattr(plain, "prototypes")
+    assert plain.train()(torch.rand(1, 3, 16, 16)).distances is None
+    shapes = sorted(tuple(p.shape) for p in plain.head_parameters())
+    assert shapes == [(1,), (1, 8, 1, 1)]
+
+
+def test_distances_come_while_it_is_trained(network):
+    output = network.train()(torch.rand(1, 3, 16, 16))
+    assert output.distances.shape == (1, 4, 8, 8)
+
+
+def test_context_changes_the_density_once_it_was_learned(network):
+    images, context = torch.rand(1, 3, 16, 16), torch.ones(1, 4)
+    network.eval()
+    assert torch.equal(network(images, context).density, network(images).density)
+    torch.nn.init.normal_(network.modulate[0].weight)
+    assert not torch.allclose(network(images, context).density, network(images).density)
+
+
+def test_without_context_there_is_none(tiny_config):
+    network = build("tally", tiny_config | {"context": 0})
+    assert network.encode_context(torch.rand(1, 3, 64, 64)) is None
+
+
+def test_set_prototypes_and_head_parameters(network):
+    vectors = torch.randn(4, 8)
+    network.set_prototypes(vectors)
+    assert torch.equal(network.prototypes, vectors)
+    own = {id(p) for p in network.head_parameters()}
+    assert own == {id(network.head.weight), id(network.head.bias)}
+
+
+def test_several_classes(tiny_config):
+    network = build("tally", tiny_config | {"classes": 3})
+    output = network(torch.rand(2, 3, 16, 16))
+    assert output.density.shape == output.log_variance.shape == (2, 3, 8, 8)
+
+
+def test_the_same_seed_builds_the_same_weights(tiny_config):
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([p.flatten() for p in build("tally", tiny_config).parameters()])
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))

@@ -1,0 +1,212 @@
+import json
+
+import pytest
+
+from celltally import record as record_module
+from celltally.card import render_card
+from celltally.errors import UserError
+from celltally.record import (
+    FORMAT_VERSION,
+    ModelRecord,
+    TrainingSet,
+    canonical_json,
+    read_calibration,
+    read_prototypes,
+    read_record,
+    sha256_of,
+)
+from celltally.types import Calibration
+
+WEIGHTS = b"not looked into here"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model folder as far as the record goes."""
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "weights.safetensors").write_bytes(WEIGHTS)
+    record = ModelRecord(
+        name="mine",
+        network="tally",
+        config={"depth": 8},
+        diameter_px=12.0,
+        preprocessing={},
+        stride=2,
+        halo=48,
+        parameters=1000,
+        training_data=(TrainingSet("a", 3, "CC0 1.0", "0" * 64),),
+        metrics={"a": {"n": 3, "mae": 1.5}},
+        files={"weights.safetensors": sha256_of(WEIGHTS)},
+    )
+    (path / "model.json").write_text(record.to_json())
+    return path
+
+
+def change(folder, **entries):
+    path = folder / "model.json"
+    content = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}))
+
+
+def test_round_trip(folder):
+    record = read_record(folder)
+    assert record.path == folder
+    assert record.name == "mine"
+    assert record.training_data == (TrainingSet("a", 3, "CC0 1.0", "0" * 64),)
+    assert record.licence == "a: CC0 1.0"
+    assert record.format_version == FORMAT_VERSION
+    assert not record.is_calibrated
+    assert json.loads(record.to_json()) == json.loads((folder / "model.json").read_text())
+    assert "path" not in json.loads(record.to_json())
+
+
+def test_a_copied_folder_has_its_own_name(folder):
+    copy = folder.rename(folder.with_name("yours"))
+    assert read_record(copy).name == "yours"
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net.pth", "net.pkl", "last.ckpt"])
+def test_pickles_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x80\x04.")
+    with pytest.raises(UserError, match="pickled checkpoint"):
+        read_record(tmp_path / name)
+
+
+def test_folders_that_are_no_model(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=r"has no model\.json"):
+            read_record(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "\x00", '{"format_version": "x"}'])
+def test_a_damaged_record(folder, text):
+    (folder / "model.json").write_text(text)
+    with pytest.raises(UserError, match=r"model\.json is damaged"):
+        read_record(folder)
+
+
+def test_a_record_that_is_no_text(folder):
+    (folder / "model.json").write_bytes(b"\xff\xfe\x00garbage")
+    with pytest.raises(UserError, match="damaged"):
+        read_record(folder)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"format_version": FORMAT_VERSION + 1}, "update celltally"),
+        ({"format_version": None}, "damaged"),
+        ({"colour": "red"}, "unknown entry 'colour'"),
+        ({"path": "/"}, "unknown entry 'path'"),
+        ({"network": ...}, "damaged"),
+        ({"training_data": ...}, "damaged"),
+        ({"training_data": 3}, "damaged"),
+        ({"training_data": [{"name": "a"}]}, "damaged"),
+        ({"diameter_px": 0}, "diameter 0"),
+        ({"diameter_px": "12"}, "diameter '12'"),
+        ({"diameter_px": float("nan")}, "diameter nan"),
+        ({"diameter_px": float("inf")}, "diameter inf"),
+        ({"files": ["weights.safetensors"]}, "no table under 'files'"),
+        ({"files": None}, "no table under 'files'"),
+        ({"config": []}, "no table under 'config'"),
+        ({"metrics": "good"}, "no table under 'metrics'"),
+        ({"files": {}}, "lists no weights"),
+    ],
+    ids=str,
+)
+def test_records_that_cannot_be_used(folder, entries, words):
+    change(folder, **entries)
+    with pytest.raises(UserError, match=words):
+        read_record(folder)
+
+
+@pytest.mark.parametrize("content", [b"", WEIGHTS[:-1], b"N" + WEIGHTS[1:]])
+def test_an_altered_file(folder, content):
+    (folder / "weights.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"weights\.safetensors is not the file"):
+        read_record(folder)
+
+
+def test_a_missing_file(folder):
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match=r"lacks weights\.safetensors"):
+        read_record(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret"])
+def test_files_outside_the_folder(folder, name):
+    (folder.parent / "secret").write_bytes(b"s")
+    files = {"weights.safetensors": sha256_of(WEIGHTS), name: sha256_of(b"s")}
+    change(folder, files=files)
+    with pytest.raises(UserError, match="outside its folder"):
+        read_record(folder)
+
+
+def test_links_that_lead_outside(folder):
+    (folder.parent / "secret").write_bytes(b"s")
+    (folder / "inside").symlink_to(folder.parent / "secret")
+    files = {"weights.safetensors": sha256_of(WEIGHTS), "inside": sha256_of(b"s")}
+    change(folder, files=files)
+    with pytest.raises(UserError, match="outside its folder"):
+        read_record(folder)
+
+
+def test_a_strange_file_name(folder):
+    change(folder, files={"weights.safetensors": sha256_of(WEIGHTS), "a\0b": "0"})
+    with pytest.raises(UserError, match="lacks"):
+        read_record(folder)
+
+
+def test_a_file_that_cannot_be_read(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(record_module.Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match="Permission denied"):
+        read_record(folder)
+
+
+def test_without_calibration_and_prototypes(folder):
+    assert read_calibration(folder) == (None, "")
+    assert read_prototypes(folder) == ()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scores": ["x"]}', '{"scores": 3}'])
+def test_a_damaged_calibration(folder, text):
+    (folder / "calibration.json").write_text(text)
+    with pytest.raises(UserError, match=r"calibration\.json is damaged"):
+        read_calibration(folder)
+
+
+@pytest.mark.parametrize("text", ["", "3", '{"a": 1}', "[1]", '[{"kind": "cell"}]'])
+def test_damaged_prototypes(folder, text):
+    (folder / "prototypes").mkdir()
+    (folder / "prototypes" / "prototypes.json").write_text(text)
+    with pytest.raises(UserError, match="damaged"):
+        read_prototypes(folder)
+
+
+def test_canonical_json_knows_no_order():
+    assert canonical_json({"b": (1, 2), "a": 1}) == canonical_json({"a": 1, "b": [1, 2]})
+    assert canonical_json({"a": 1}) == b'{"a":1}'
+
+
+def test_the_card_says_what_the_record_says(folder):
+    text = render_card(read_record(folder), None)
+    assert text.startswith("# mine\n")
+    assert "| a | 3 | CC0 1.0 |" in text
+    assert "| data set | n | mae |" in text
+    assert "| a | 3 | 1.5 |" in text
+    assert "Not calibrated" in text
+    calibration = Calibration(1, 0, 1, (1.0,), n=7, groups=4, date="2024-05-06", sets=("a", "b"))
+    text = render_card(read_record(folder), calibration)
+    assert "Calibrated on 2024-05-06 with 7 images (4 independent groups; a, b)" in text
+
+
+def test_the_card_of_a_model_that_learned_nothing():
+    record = ModelRecord("m", "tally", {}, 12.0, {}, 2, None, 10, parent="abc")
+    text = render_card(record, None)
+    assert "the weights are random" in text
+    assert "Made from: `abc`" in text
+    assert "None were measured" in text
