@@ -113,3 +113,18 @@ def dataset_folder(tmp_path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def prepared_images(dataset_folder):
+    """Images of a small data set at model scale, as training takes them."""
+
+    def make(*args: object, nominal_px: float = 12.0, **options: object):
+        from celltally.learn.data import read_dataset
+        from celltally.learn.prepare import prepare
+        from celltally.progress import drain
+
+        dataset = read_dataset(dataset_folder(*args, **options))
+        return drain(prepare([(dataset, s) for s in dataset.samples], nominal_px))
+
+    return make

@@ -24,6 +24,7 @@ def test_usable_diameters(diameter):
         (0, "not above 0"),
         (-3.5, "-3.5 px is not above 0"),
         (0.3, "cannot be seen"),
+        (1e6, "larger than any image"),
         (float("nan"), "no number"),
         (float("inf"), "no number"),
         ("12", "no number"),

@@ -19,6 +19,8 @@ __all__ = ["THUMBNAIL", "check_diameter", "density_grid", "model_shape", "rescal
 THUMBNAIL = 64
 #: Model-scale pixels along one side that no image needs.
 LARGEST_SIDE = 200_000
+#: Cell diameter in pixels that no image has room for.
+LARGEST_DIAMETER = 100_000
 
 
 def check_diameter(diameter_px: float) -> str | None:
@@ -29,6 +31,10 @@ def check_diameter(diameter_px: float) -> str | None:
         return f"the cell diameter {diameter_px:g} px is not above 0; give pixels, such as 12"
     if diameter_px < 1:
         return f"cells of {diameter_px:g} px cannot be seen; give the diameter in image pixels"
+    if diameter_px > LARGEST_DIAMETER:
+        return (
+            f"cells of {diameter_px:g} px are larger than any image; give their diameter in pixels"
+        )
     return None
 
 

@@ -208,6 +208,15 @@ def test_closing_the_widget_in_the_middle_is_safe(viewer, image, counter, qtbot)
     viewer.layers.clear()
 
 
+def test_a_reopened_widget_still_knows_the_result(counted, viewer, qtbot):
+    again = TallyWidget(viewer)
+    qtbot.addWidget(again)
+    assert again.image.layer.name == "cells"
+    assert again.result.count_label.text() == "4 cells"
+    assert again.result.n_dots == 4
+    again.jobs.stop()
+
+
 def test_our_layers_are_no_images_to_count(counted):
     names = [counted.image.layer_box.itemText(i) for i in range(counted.image.layer_box.count())]
     assert names == ["cells"]

@@ -109,5 +109,5 @@ def model_warnings(record: ModelRecord, diameter_px: float | None) -> tuple[str,
                 "check the diameter with the circle."
             )
     if not record.is_calibrated:
-        warnings.append("This model is not calibrated: how sure a count is, is a rough guess.")
+        warnings.append("This model is not calibrated: it cannot say how sure a count is.")
     return tuple(warnings)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -12,7 +13,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ATTENTION", "LABEL_WIDTH", "Row", "Section", "hint", "line", "spread", "wrapped"]
+__all__ = [
+    "ATTENTION",
+    "LABEL_WIDTH",
+    "Column",
+    "Row",
+    "Section",
+    "hint",
+    "line",
+    "spread",
+    "wrapped",
+]
 
 #: Labels of all sections end at the same place.
 LABEL_WIDTH = 106
@@ -51,6 +62,26 @@ class Row(QWidget):
         label.setBuddy(field)
         row.addWidget(label)
         row.addWidget(field, 1)
+
+
+class Column(QWidget):
+    """Parts below each other, just as high as their texts need at the width there is.
+
+    Without it a scroll area takes broken lines for higher than they are.
+    """
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
+        """Return the least size: the height is the one that belongs to the width."""
+        size, layout = super().minimumSizeHint(), self.layout()
+        if layout is not None and layout.hasHeightForWidth():
+            size.setHeight(layout.heightForWidth(max(self.width(), size.width())))
+        return size
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802  (Qt's name)
+        """Ask for another height where the width has changed."""
+        super().resizeEvent(event)
+        if event.oldSize().width() != event.size().width():
+            self.updateGeometry()
 
 
 class Section(QFrame):

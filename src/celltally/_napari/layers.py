@@ -28,6 +28,8 @@ __all__ = [
     "dots_layer",
     "dots_of",
     "is_edited",
+    "keep",
+    "kept",
     "own_role",
     "points_of_file",
     "ring_layer",
@@ -56,6 +58,16 @@ def own_layer(layers: Any, image: str, role: str) -> Layer | None:
         if own_role(layer) == role and layer.metadata[_TAG]["image"] == image
     ]
     return max(ours, key=lambda layer: layer.metadata[_TAG]["number"], default=None)
+
+
+def keep(layer: Layer, **values: Any) -> None:
+    """Remember something with a layer of ours, for as long as the layer is there."""
+    layer.metadata[_TAG].update(values)
+
+
+def kept(layer: Layer, name: str) -> Any:
+    """Return what was remembered with a layer of ours; None where nothing was."""
+    return layer.metadata[_TAG].get(name)
 
 
 def _tag(role: str, image: Layer) -> dict[str, Any]:
@@ -176,7 +188,7 @@ def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction
         layer.contrast_limits_range = limits
         layer.contrast_limits = limits
         _place(layer, place)
-    layer.metadata[_TAG].update(prediction=prediction, plane=plane)
+    keep(layer, prediction=prediction)
     return layer
 
 
@@ -275,7 +287,7 @@ def show_dots(
     layer.current_face_color = next(iter(class_colours(["cell"]).values()))
     layer.current_size = dot_size(diameter_px)
     layer.editable = complete
-    layer.metadata[_TAG].update(written=_content(layer))
+    keep(layer, written=_content(layer))
     return layer
 
 
@@ -302,7 +314,7 @@ def is_edited(layer: Points) -> bool:
 
     Compares contents, for napari reports neither a paste nor a change in place.
     """
-    written: _Content | None = layer.metadata[_TAG].get("written")
+    written: _Content | None = kept(layer, "written")
     if written is None:
         return True
     now = _content(layer)
@@ -325,7 +337,7 @@ def dots_of(layer: Points) -> Dots:
         values = list(features[name]) if name in features else [default] * n
         return [default if pd.isna(v) else v for v in values]
 
-    written: _Content | None = layer.metadata[_TAG].get("written")
+    written: _Content | None = kept(layer, "written")
     before = {} if written is None else dict(zip(written.ids, written.data, strict=True))
     ids, states = column("id", ""), column("state", "added")
     seen: set[str] = set()

@@ -99,14 +99,14 @@ def card_text(record: ModelRecord) -> str:
         sets = len(record.training_data)
         lines.append(
             f"Learned from {images} images of {sets} data {'set' if sets == 1 else 'sets'}. "
-            f"{'Calibrated' if record.is_calibrated else 'Not calibrated'}. "
+            f"{'Calibrated. ' if record.is_calibrated else ''}"
             f"Sees cells at a width of {record.diameter_px:g} px."
         )
     if any(
         word in s.licence.lower() for s in record.training_data for word in ("research", "non-com")
     ):
         lines.append("For research use, as some of its training data ask.")
-    return "\n".join(line for line in lines if line)
+    return " ".join(line for line in lines if line)
 
 
 def card_details(record: ModelRecord) -> str:

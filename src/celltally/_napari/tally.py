@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from celltally._napari import counting, export
 from celltally._napari.compat import camera_events
-from celltally._napari.controls import line
+from celltally._napari.controls import Column, line
 from celltally._napari.count_section import CountSection
 from celltally._napari.counting import Counted
 from celltally._napari.image_section import ImageSection
@@ -26,6 +26,8 @@ from celltally._napari.layers import (
     dots_layer,
     dots_of,
     is_edited,
+    keep,
+    kept,
     show_density,
     show_dots,
 )
@@ -78,6 +80,7 @@ class TallyWidget(QWidget):
         self._follow.timeout.connect(self._follow_view)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
+        self._soon.setInterval(30)  # so that the window is painted in between
         self._soon.timeout.connect(self._do_step)
         self.image.changed.connect(self._refresh)
         self.image.image_changed.connect(self._show_result)
@@ -93,10 +96,10 @@ class TallyWidget(QWidget):
         self._refresh()
 
     def _lay_out(self) -> None:
-        inner = QWidget()
+        inner = Column()
         column = QVBoxLayout(inner)
         column.setContentsMargins(8, 8, 8, 8)
-        column.setSpacing(9)
+        column.setSpacing(7)
         for part in (self.image, line(), self.model, self.count_section, line(), self.result):
             column.addWidget(part)
         column.addStretch(1)
@@ -188,7 +191,8 @@ class TallyWidget(QWidget):
                 self._ended("The image was closed while it was counted.")
                 return
             self._results[key] = _Result(counted, counted.threshold)
-            show_density(self.viewer, layer, counted.plane, counted.prediction)
+            shown = show_density(self.viewer, layer, counted.plane, counted.prediction)
+            keep(shown, counted=counted)
             self._later(dots)
 
         def dots() -> None:
@@ -218,10 +222,18 @@ class TallyWidget(QWidget):
         layer = self.image.layer
         return None if layer is None else key_of(layer)
 
+    def _remembered(self, key: str) -> _Result | None:
+        """Return the result of an image; its layer knows it, whichever widget counted it."""
+        density = density_layer(self.viewer.layers, key)
+        counted = kept(density, "counted") if density is not None else None
+        if key not in self._results and counted is not None:
+            self._results[key] = _Result(counted, counted.threshold)
+        return self._results.get(key)
+
     def _show_result(self) -> None:
         """Show the result of the chosen image, if it was counted."""
         key = self._key()
-        result = self._results.get(key) if key is not None else None
+        result = self._remembered(key) if key is not None else None
         if key is None or result is None:
             self.result.clear()
             return

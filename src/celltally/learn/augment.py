@@ -54,7 +54,9 @@ class Augmentation:
             values = transforms.adjust_saturation(values, _factor(rng, self.saturation))
         if rng.random() < 0.25:
             sigma = float(rng.uniform(0.3, self.blur))
-            values = transforms.gaussian_blur(values, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
+            radius = round(2 * sigma)
+            if radius < min(values.shape[1:]):  # smaller ones cannot be mirrored that far
+                values = transforms.gaussian_blur(values, [2 * radius + 1] * 2, [sigma] * 2)
         if rng.random() < 0.4:
             noise = torch.from_numpy(rng.standard_normal(tuple(values.shape), dtype=np.float32))
             values = values + noise * float(rng.uniform(0, self.noise))

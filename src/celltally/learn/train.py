@@ -27,6 +27,7 @@ from celltally.learn.validate import overall_error, validate
 from celltally.model import Model
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
 from celltally.record import TrainingSet
+from celltally.scale import check_diameter
 from celltally.types import Progress
 
 __all__ = ["TrainingPlan", "iter_train"]
@@ -102,6 +103,7 @@ def iter_train(
     device: str = "auto",
     diameter_px: float | None = None,
     sample: str = "",
+    start: Path | None = None,
     network_config: dict[str, Any] | None = None,
     fit: FitConfig | None = None,
 ) -> Generator[Progress, None, Model]:
@@ -131,6 +133,9 @@ def iter_train(
         Nominal diameter at model scale.
     sample
         In words, what the model counts.
+    start
+        Folder of a model whose weights, network and nominal diameter the training
+        starts from; it becomes the parent. None to start from chance.
     network_config, fit
         Settings other than the defaults.
 
@@ -147,16 +152,20 @@ def iter_train(
     if out.exists():
         raise UserError(f"{out} exists already; choose another place for the new model")
     budget = Budget(steps, minutes)
-    nominal = diameter_px or NOMINAL_PX
+    parent = None if start is None else Model.load(start)
+    nominal = NOMINAL_PX if diameter_px is None else diameter_px
+    nominal = parent.diameter_px if parent is not None else nominal
+    if problem := check_diameter(nominal):
+        raise UserError(problem)
     plan = make_plan(data, val, calibrate, seed)
     seed_everything(seed, verbose=False)
-    net = build(network, network_config)
+    net = build(network, network_config) if parent is None else parent.network
     fabric = make_fabric(device)
     train_images = yield from prepare(plan.train, nominal)
     val_images = yield from prepare(plan.val, nominal)
     trainer = _Trainer(
-        net, plan, train_images, val_images, fit or FitConfig(seed=seed), budget, fabric,
-        nominal, out, sample,
+        net, plan, train_images, val_images, replace(fit or FitConfig(), seed=seed), budget, fabric,
+        nominal, out, sample, parent,
     )  # fmt: skip
     return (yield from trainer.run(device))
 
@@ -176,11 +185,13 @@ class _Trainer:
         nominal_px: float,
         out: Path,
         sample: str,
+        parent: Model | None,
     ) -> None:
         self.network, self.plan = network, plan
         self.train, self.val = train, val
         self.config, self.budget, self.fabric = config, budget, fabric
         self.nominal_px, self.out, self.sample = nominal_px, out, sample
+        self.parent = parent
         self.gallery = Gallery((), {})
         self.start, self.steps = time.monotonic(), 0
         self.sources = _sources(plan.train)
@@ -250,8 +261,10 @@ class _Trainer:
                 "steps": self.steps,
                 "minutes": round((time.monotonic() - self.start) / 60, 1),
                 "crops per step": f"{self.config.batch} of {self.config.crop} px",
+                "learning rate": self.config.learning_rate,
                 **self.notes,
             },
+            parent=None if self.parent is None else self.parent.sha256,
             created=date.today().isoformat(),
         )
         return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)

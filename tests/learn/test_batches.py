@@ -1,0 +1,175 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import center_of_mass, label
+
+from celltally.learn.augment import Augmentation
+from celltally.learn.batches import CountBatches, DotBatches
+from celltally.learn.data import Sample
+from celltally.learn.prepare import PreparedImage
+
+STILL = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1, blank=0)
+
+
+def prepared(pixels, yx, dataset="a", count=None):
+    values = torch.from_numpy(np.asarray(pixels, dtype=np.float32) / 255)
+    return PreparedImage(
+        dataset=dataset,
+        sample=Sample("s", Path("s.png")),
+        values=(values[None] if values.ndim == 2 else values).half(),
+        yx=yx,
+        count=float(len(yx) if count is None else count),
+        diameter_px=12.0,
+        image_shape=pixels.shape[-2:],
+    )
+
+
+@pytest.fixture
+def image(draw_cells, scatter):
+    def draw(shape=(150, 170), n=14, seed=0, **options):
+        yx = scatter(n, shape, np.random.default_rng(seed), apart=22)
+        return prepared(draw_cells(yx, shape, sigma=2.5), yx, **options)
+
+    return draw
+
+
+def batches(images, augmentation=None, seed=0, size=64, count=4, stride=2):
+    return DotBatches(
+        images,
+        size=size,
+        count=count,
+        stride=stride,
+        nominal_px=12.0,
+        rng=np.random.default_rng(seed),
+        augmentation=augmentation,
+    )
+
+
+def centres(field, threshold):
+    """Centres of mass of the parts of a field above a threshold."""
+    parts, n = label(field > threshold)
+    return np.array(center_of_mass(field, parts, range(1, n + 1))).reshape(-1, 2)
+
+
+def test_what_a_batch_holds(image):
+    batch = next(batches([image()], Augmentation()))
+    assert batch.images.shape == (4, 3, 64, 64)
+    assert batch.thumbnails.shape == (4, 3, 64, 64)
+    assert batch.density.shape == (4, 1, 32, 32)
+    assert batch.images.dtype == batch.density.dtype == torch.float32
+    assert torch.allclose(batch.counts, batch.density.sum(dim=(1, 2, 3)))
+    assert batch.images.isfinite().all()
+    assert (batch.density >= 0).all()
+
+
+@pytest.mark.parametrize("augmentation", [None, STILL], ids=["turned", "zoomed and turned"])
+@pytest.mark.parametrize("shape", [(150, 170), (50, 200), (40, 44)])
+def test_dots_and_pixels_agree(image, augmentation, shape):
+    """After zoom, flip, transposition and overhang the density peaks on the bright blobs."""
+    source = batches([image(shape, n=8)], augmentation, count=12)
+    agreed = 0
+    for _ in range(3):
+        batch = next(source)
+        for values, density in zip(batch.images[:, 0], batch.density[:, 0], strict=True):
+            cells = centres(np.clip(density.numpy(), 0, None), 0.04)
+            bright = centres(values.numpy() - 0.3, 0.0)
+            for y, x in (cells + 0.5) * 2 - 0.5:  # density cells to pixels
+                if not (6 < y < 57 and 6 < x < 57):
+                    continue  # cut by the crop's edge, so are both centres
+                assert np.hypot(*(bright - (y, x)).T).min() < 0.8
+                agreed += 1
+    assert agreed > 15
+
+
+def test_colour_images_keep_their_colours(image, draw_cells):
+    grey = image()
+    red = np.zeros((3, *grey.values.shape[1:]), dtype=np.uint8)
+    red[0] = (grey.values[0].float() * 255).round().numpy()
+    batch = next(batches([prepared(red, grey.yx)], STILL))
+    assert batch.images[:, 0].max() > 0.5
+    assert batch.images[:, 1:].max() < 0.01
+
+
+@pytest.mark.parametrize("augmentation", [None, STILL], ids=["as it is", "zoomed"])
+def test_a_whole_image_in_a_crop_keeps_its_whole_mass(draw_cells, augmentation):
+    """Also of dots on the image's very border, where their Gaussian sticks out."""
+    shape = (40, 44)
+    yx = np.array([[-0.4, -0.4], [0, 20], [39.4, 43.4], [20, 43], [20, 20]])
+    source = batches([prepared(draw_cells(yx, shape), yx)], augmentation, size=160)
+    for _ in range(4):
+        assert torch.allclose(next(source).counts, torch.tensor(5.0), atol=1e-3)
+
+
+def test_beyond_the_border_there_is_nothing(image):
+    source = batches([prepared(np.full((100, 100), 255), np.empty((0, 2)))], None, count=32)
+    batch = next(source)
+    share = (batch.images[:, 0] == 0).float().mean(dim=(1, 2))
+    assert (share > 0).any()
+    assert (share < 0.62).all()
+    assert (batch.counts == 0).all()
+
+
+def test_every_set_is_drawn_equally_often(image):
+    images = [image(seed=s, dataset="large") for s in range(9)] + [image(dataset="small")]
+    source = batches(images)
+    drawn = [source._draw_image().dataset for _ in range(600)]
+    assert 0.42 < drawn.count("small") / 600 < 0.58
+
+
+def test_empty_fields_are_mixed_in(image):
+    only_blank = Augmentation(blank=1.0)
+    batch = next(batches([image()], only_blank))
+    assert (batch.density == 0).all()
+    assert batch.images.isfinite().all()
+    colour = prepared(np.zeros((3, 80, 80)), np.array([[40.0, 40.0]]))
+    assert next(batches([colour] * 2, only_blank, count=16)).counts.sum() > 0
+
+
+def test_the_same_seed_draws_the_same_batches(image):
+    images = [image(seed=s) for s in range(3)]
+    first, second, other = (batches(images, Augmentation(), seed=seed) for seed in (3, 3, 4))
+    for _ in range(3):
+        a, b, c = next(first), next(second), next(other)
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.density, b.density)
+        assert torch.equal(a.thumbnails, b.thumbnails)
+        assert not torch.equal(a.images, c.images)
+
+
+# ---- counts only ------------------------------------------------------------
+
+
+def test_whole_images_of_which_the_count_is_known(image):
+    images = [image((40, 60), n=3, count=7), image((33, 21), n=2, count=2)]
+    source = CountBatches(
+        images, count=6, multiple=16, rng=np.random.default_rng(0), augmentation=None
+    )
+    batch = next(source)
+    assert batch.density is None
+    assert batch.images.shape == (6, 3, 48, 64)
+    assert set(batch.counts.tolist()) == {7.0, 2.0}
+    for values, count in zip(batch.images, batch.counts, strict=True):
+        shape = (40, 60) if count == 7 else (33, 21)
+        assert (values[:, : shape[0], : shape[1]] > 0).all()
+        assert values[:, shape[0] :].sum() == values[:, :, shape[1] :].sum() == 0
+
+
+def test_whole_images_are_augmented_alike_for_the_same_seed(image):
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        return next(
+            CountBatches(
+                [image((40, 60))], count=2, multiple=16, rng=rng, augmentation=Augmentation()
+            )
+        ).images
+
+    assert torch.equal(draw(1), draw(1))
+    assert draw(1).shape != draw(2).shape or not torch.equal(draw(1), draw(2))
+
+
+def test_a_batch_moves_to_a_device(image):
+    batch = next(batches([image()])).to(torch.device("cpu"))
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.density is not None

@@ -1,0 +1,68 @@
+import pytest
+
+from celltally.errors import UserError
+from celltally.intervals import of
+from celltally.io import read_image, select_pixels
+from celltally.learn.calibrate import calibrate_on, iter_calibrate
+from celltally.learn.data import read_dataset
+from celltally.model import Model
+from celltally.predict import predict
+from celltally.progress import drain
+
+
+def test_a_calibrated_copy(tiny_model, dataset_folder, tmp_path):
+    model = tiny_model.save(tmp_path / "plain")
+    folder = dataset_folder("cal", [3, 5, 4, 6, 2])
+    before = {p: p.read_bytes() for p in (tmp_path / "plain").iterdir()}
+    steps = []
+    calibrated = drain(
+        iter_calibrate(model, [folder], out=tmp_path / "calibrated", device="cpu"), steps.append
+    )
+    assert [(s.done, s.total) for s in steps] == [(i, 5) for i in range(1, 6)]
+    again = Model.load(tmp_path / "calibrated")
+    assert again.calibration == calibrated.calibration
+    assert again.sha256 == model.sha256
+    assert again.calibration_sha256 == calibrated.calibration_sha256 != ""
+    calibration = again.calibration
+    assert (calibration.n, calibration.groups, calibration.sets) == (5, 5, ("cal",))
+    assert calibration.kind == "provisional"
+    assert {p: p.read_bytes() for p in (tmp_path / "plain").iterdir()} == before
+    assert model.calibration is None
+
+
+def test_the_interval_holds_what_it_was_calibrated_with(tiny_model, dataset_folder):
+    dataset = read_dataset(dataset_folder("cal", [3, 5, 4, 6, 2, 7]))
+    pairs = [(dataset, s) for s in dataset.samples]
+    model = drain(calibrate_on(tiny_model, pairs, device="cpu"))
+    for sample in dataset.samples:
+        pixels = select_pixels(read_image(sample.image))
+        prediction = predict(model, pixels, diameter_px=12.0, device="cpu")
+        for name, (low, high) in model.calibration.ranges.items():
+            assert low <= prediction.statistics[name] <= high
+        interval = of(prediction, 0.95)
+        assert interval.kind == "provisional"
+        assert 0 <= interval.low <= interval.high
+
+
+def test_groups_are_counted(tiny_model, dataset_folder):
+    stems = ["w1-a", "w1-b", "w2-a"]
+    folder = dataset_folder("cal", [3, 5, 4], stems=stems, group_pattern=r"(w\d)")
+    dataset = read_dataset(folder)
+    model = drain(calibrate_on(tiny_model, [(dataset, s) for s in dataset.samples], device="cpu"))
+    assert (model.calibration.n, model.calibration.groups) == (3, 2)
+
+
+def test_counts_only_calibrate(tiny_model, dataset_folder, tmp_path):
+    folder = dataset_folder("cal", [3, 5], labels="counts")
+    job = iter_calibrate(tiny_model, [folder], out=tmp_path / "out", device="cpu")
+    assert drain(job).calibration.n == 2
+
+
+def test_what_cannot_be(tiny_model, dataset_folder, tmp_path):
+    with pytest.raises(UserError, match="no image to calibrate with"):
+        drain(calibrate_on(tiny_model, [], device="cpu"))
+    with pytest.raises(UserError, match="exists already"):
+        drain(iter_calibrate(tiny_model, [dataset_folder()], out=tmp_path, device="cpu"))
+    with pytest.raises(UserError, match="no data set folder"):
+        drain(iter_calibrate(tiny_model, [tmp_path], out=tmp_path / "out", device="cpu"))
+    assert not (tmp_path / "out").exists()

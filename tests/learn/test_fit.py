@@ -1,0 +1,242 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from celltally.errors import UserError
+from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, total_loss, variance_only
+from celltally.networks import build
+from celltally.progress import drain
+
+FAST = FitConfig(crop=32, batch=2, count_batch=2, count_every=2, validate_every=4)
+
+
+@pytest.fixture(scope="module")
+def fabric():
+    return make_fabric("cpu")
+
+
+@pytest.fixture
+def new_network(tiny_config):
+    def make(**config):
+        torch.manual_seed(0)
+        return build("tally", tiny_config | config)
+
+    return make
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def fit(network, train, fabric, *, val=(), steps=6, config=FAST, **options):
+    torch.manual_seed(1)
+    return iter_fit(
+        network, train, val, config, Budget(steps=steps), fabric, nominal_px=12.0, **options
+    )
+
+
+# ---- budget -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({}, "either"),
+        ({"steps": 5, "minutes": 1.0}, "either"),
+        ({"steps": 0}, "at least 1"),
+        ({"steps": -3}, "-3 training steps"),
+        ({"minutes": 0.0}, "more than 0"),
+        ({"minutes": float("nan")}, "more than 0"),
+        ({"minutes": float("inf")}, "more than 0"),
+    ],
+)
+def test_budgets_that_are_none(budget, words):
+    with pytest.raises(UserError, match=words):
+        Budget(**budget)
+
+
+def test_budgets_are_shared_and_spent():
+    steps = Budget(steps=100)
+    assert steps.share(0.25) == Budget(steps=25)
+    assert steps.share(1e-6) == Budget(steps=1)
+    assert steps.spent(50, 1e9) == 0.5
+    minutes = Budget(minutes=2.0)
+    assert minutes.share(0.5) == Budget(minutes=1.0)
+    assert minutes.spent(10**9, 60.0) == 0.5
+
+
+# ---- the loop ---------------------------------------------------------------
+
+
+def test_the_loss_falls(new_network, prepared_images, fabric):
+    images = prepared_images(counts=[5, 8])
+    config = replace(FAST, augmentation=None, batch=4, learning_rate=5e-3)
+    seen = []
+    drain(fit(new_network(), images, fabric, steps=40, config=config), seen.append)
+    loss = [p.values["loss"] for p in seen]
+    assert np.mean(loss[-5:]) < 0.7 * np.mean(loss[:5])
+    assert [p.done for p in seen] == list(range(1, 41))
+    assert {p.total for p in seen} == {40}
+
+
+def test_the_same_seed_and_steps_give_the_same_weights(new_network, prepared_images, fabric):
+    images = prepared_images(counts=[5, 8])
+    results = []
+    for seed in (0, 0, 1):
+        network = new_network()
+        assert drain(fit(network, images, fabric, config=replace(FAST, seed=seed))) == 6
+        results.append(weights(network))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_validation_and_the_best_weights(new_network, prepared_images, fabric, monkeypatch):
+    """The network ends with the averaged weights that had the smallest error."""
+    images = prepared_images(counts=[5, 8])
+    errors = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr("celltally.learn.fit.overall_error", lambda scores: next(errors))
+    network, best, seen = new_network(), [], []
+    job = fit(
+        network, images, fabric, val=images[:1], steps=10,
+        on_best=lambda net, step: best.append((step, weights(net))),
+    )  # fmt: skip
+    drain(job, seen.append)
+    validated = [p.done for p in seen if "val_mae" in p.values]
+    assert validated == [4, 8, 10]
+    assert [p.values["val_error"] for p in seen if "val_error" in p.values] == [3.0, 1.0, 2.0]
+    assert [step for step, _ in best] == [4, 8]
+    assert torch.equal(weights(network), best[-1][1])
+    assert not network.training
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def stop(job, how):
+    if how == "closed":
+        job.close()
+    else:
+        with pytest.raises(how):
+            job.throw(how())
+
+
+@pytest.mark.parametrize("how", ["closed", KeyboardInterrupt])
+@pytest.mark.parametrize("after", [2, 5])
+def test_ending_early_keeps_averaged_weights(new_network, prepared_images, fabric, how, after):
+    images = prepared_images(counts=[5, 8])
+    network, best = new_network(), []
+    before = weights(network)
+    job = fit(
+        network, images, fabric, val=images[:1], steps=1000,
+        on_best=lambda net, step: best.append((step, weights(net))),
+    )  # fmt: skip
+    for _ in range(after):
+        next(job)
+    stop(job, how)
+    step, saved = best[-1]
+    assert step == min(after, 4)
+    assert torch.equal(weights(network), saved)
+    assert not torch.equal(saved, before)
+    assert saved.isfinite().all()
+    assert not network.training
+
+
+def test_only_the_given_parameters_learn(new_network, prepared_images, fabric):
+    images = prepared_images(counts=[5])
+    network = new_network()
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    head = {id(p) for p in network.head_parameters()}
+    drain(fit(network, images, fabric, steps=3, parameters=network.head_parameters()))
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, before[name]) == (id(parameter) not in head), name
+
+
+def test_the_variance_head_learns_alone(new_network, prepared_images, fabric):
+    images = prepared_images(counts=[5, 8])
+    network = new_network()
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    own = {id(p) for p in network.variance_parameters()}
+    config = replace(FAST, augmentation=None)
+    job = fit(
+        network, images, fabric, steps=4, config=config, loss=variance_only,
+        parameters=network.variance_parameters(),
+    )  # fmt: skip
+    drain(job)
+    changed = {n for n, p in network.named_parameters() if not torch.equal(p, before[n])}
+    assert changed
+    assert changed <= {n for n, p in network.named_parameters() if id(p) in own}
+
+
+def test_without_being_told_everything_but_the_variance_head_learns(
+    new_network, prepared_images, fabric
+):
+    network = new_network()
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    drain(fit(network, prepared_images(counts=[5, 8]), fabric, steps=4))
+    own = {id(p) for p in network.variance_parameters()}
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, before[name]) == (id(parameter) in own), name
+
+
+@pytest.mark.parametrize("loss", [total_loss, variance_only])
+def test_counts_only_train(new_network, prepared_images, fabric, loss):
+    """The whole network, and its variance head."""
+    images = prepared_images(counts=[5, 8, 3], labels="counts")
+    network = new_network()
+    before = weights(network)
+    chosen = network.variance_parameters() if loss is variance_only else None
+    assert drain(fit(network, images, fabric, loss=loss, parameters=chosen)) == 6
+    assert not torch.equal(weights(network), before)
+
+
+def test_dots_and_counts_train_together(new_network, prepared_images, fabric):
+    images = prepared_images("d", [5, 8]) + prepared_images("c", [3, 4], labels="counts")
+    assert drain(fit(new_network(), images, fabric)) == 6
+
+
+def test_a_plain_head_trains_as_well(new_network, prepared_images, fabric):
+    assert drain(fit(new_network(prototypes=0, context=0), prepared_images(), fabric)) == 6
+
+
+def test_prototypes_are_asked_for_through_fabrics_wrapper(
+    new_network, prepared_images, fabric, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        "celltally.learn.losses.diversity_loss",
+        lambda prototypes, *a: asked.append(prototypes) or prototypes.sum() * 0,
+    )
+    drain(fit(new_network(), prepared_images(counts=[4]), fabric, steps=2))
+    assert len(asked) == 2
+
+
+def test_nothing_to_learn_from(new_network, fabric):
+    with pytest.raises(UserError, match="no image to learn from"):
+        drain(fit(new_network(), [], fabric))
+
+
+def test_a_network_that_cannot_learn_from_counts(new_network, prepared_images, fabric, monkeypatch):
+    network = new_network()
+    monkeypatch.setattr(type(network), "supervision", frozenset({"dots"}))
+    with pytest.raises(UserError, match="cannot learn from counts only"):
+        drain(fit(network, prepared_images(labels="counts"), fabric))
+
+
+def test_a_training_that_diverges_says_so(new_network, prepared_images, fabric):
+    def diverge(network, batch, config):
+        return network(batch.images).density.sum() * float("nan")
+
+    with pytest.raises(UserError, match="diverged at step 1"):
+        drain(fit(new_network(), prepared_images(counts=[4]), fabric, loss=diverge))
+
+
+def test_minutes_are_a_budget_as_well(new_network, prepared_images, fabric):
+    images, network = prepared_images(counts=[4]), new_network()
+    job = iter_fit(network, images, (), FAST, Budget(minutes=0.2 / 60), fabric, nominal_px=12.0)
+    steps = []
+    assert drain(job, steps.append) == len(steps) >= 1
+
+
+def test_an_unknown_device():
+    with pytest.raises(UserError, match="no device 'gpu'"):
+        make_fabric("gpu")

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from celltally.learn.data import read_dataset
+from celltally.learn.prepare import diameter_from_dots, prepare
+from celltally.progress import drain
+
+
+def prepared(folder, nominal=12.0):
+    dataset = read_dataset(folder)
+    return drain(prepare([(dataset, s) for s in dataset.samples], nominal))
+
+
+def test_images_come_at_model_scale(dataset_folder):
+    image = prepared(dataset_folder(counts=[4], diameter_px=8))[0]
+    assert image.values.shape == (1, 96, 108)
+    assert image.values.dtype == torch.float16
+    assert image.is_grey
+    assert image.image_shape == (64, 72)
+    assert image.diameter_px == 8
+    assert image.count == 4
+    assert image.thumbnail.shape == (3, 64, 64)
+    grid = image.grid(2)
+    assert grid.shape == (48, 54)
+    assert grid.step == pytest.approx((2 / 1.5, 2 / 1.5))
+
+
+@pytest.mark.parametrize("diameter", [7, 12, 19])
+def test_dots_stay_on_their_cells(dataset_folder, diameter):
+    folder = dataset_folder(counts=[5], shape=(70, 93), diameter_px=diameter)
+    image = prepared(folder)[0]
+    values = image.values[0].float().numpy()
+    near = np.round(image.yx).astype(int)
+    assert values[near[:, 0], near[:, 1]].min() > 0.8
+    assert values.mean() < 0.35
+    # The centre of mass round each dot is the dot: pixel edges fell on pixel edges.
+    y, x = np.mgrid[: values.shape[0], : values.shape[1]]
+    offsets = []
+    for dot in image.yx:
+        near = np.hypot(y - dot[0], x - dot[1]) < 5 * 12 / diameter
+        mass = np.where(near, np.clip(values - 0.4, 0, None), 0).astype(float)
+        offsets.append(np.array([(y * mass).sum(), (x * mass).sum()]) / mass.sum() - dot)
+    assert np.abs(np.mean(offsets, axis=0)).max() < 0.05
+    assert np.abs(offsets).max() < 0.15
+
+
+def test_counts_only_have_no_dots(dataset_folder):
+    images = prepared(dataset_folder(counts=[4, 6], labels="counts"))
+    assert [i.yx for i in images] == [None, None]
+    assert [i.count for i in images] == [4, 6]
+
+
+def test_a_diameter_for_sets_that_state_none(dataset_folder, draw_cells, scatter):
+    image = prepared(dataset_folder(counts=[6], diameter_px=None))[0]
+    assert 5 < image.diameter_px < 14
+    counted = prepared(dataset_folder("counted", [6], diameter_px=None, labels="counts"))[0]
+    assert counted.diameter_px == 12.0
+
+
+def test_diameter_from_area():
+    grey = np.zeros((100, 100), dtype=np.float32)
+    y, x = np.mgrid[:100, :100]
+    for centre in (20, 50, 80):
+        grey[np.hypot(y - centre, x - centre) <= 10] = 1
+    assert diameter_from_dots(grey, 3) == pytest.approx(20, abs=1)
+    assert diameter_from_dots(grey, 0) is None
+    assert diameter_from_dots(np.zeros((5, 5), dtype=np.float32), 3) is None
+
+
+def test_progress_and_nothing_at_all(dataset_folder):
+    dataset = read_dataset(dataset_folder(counts=[1, 2]))
+    steps = list(prepare([(dataset, s) for s in dataset.samples], 12.0))
+    assert [(s.done, s.total) for s in steps] == [(1, 2), (2, 2)]
+    assert drain(prepare([], 12.0)) == []
