@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from celltally.errors import UserError
 from celltally.learn.data import (
-    hash_files,
+    hash_samples,
     read_dataset,
     sample_count,
     sample_dots,
@@ -170,11 +172,11 @@ def test_one_group_stays_whole(grouped):
     assert split_by_group(one, 0.5, 0) == (one, [])
 
 
-def test_hashes_depend_on_names_and_contents(tmp_path):
-    for name, text in (("a", "1"), ("b", "2")):
-        (tmp_path / name).write_text(text)
-    paths = [tmp_path / "a", tmp_path / "b"]
-    before = hash_files(paths)
-    assert hash_files(reversed(paths)) == before
-    (tmp_path / "a").write_text("3")
-    assert hash_files(paths) != before
+def test_hashes_depend_on_images_labels_and_counts(dataset_folder):
+    samples = read_dataset(dataset_folder("blobs", [3, 4])).samples
+    before = hash_samples(samples)
+    assert hash_samples(reversed(samples)) == before
+    assert hash_samples([replace(samples[0], count=9.0), samples[1]]) != before
+    dots = samples[0].dots
+    dots.write_text(dots.read_text() + "1.0,1.0\n")
+    assert hash_samples(samples) != before

@@ -228,3 +228,15 @@ def test_the_global_random_state_is_the_seeds(train, data):
     torch.rand(5)
     np.random.default_rng().random()
     assert drain(train(data, "b", steps=4)).sha256 == first
+
+
+# ---- from a model -------------------------------------------------------------
+
+
+def test_a_training_can_start_from_a_model(train, dataset_folder, tmp_path):
+    data = dataset_folder("blobs", [3] * 8)
+    parent = drain(train(data, out="parent"))
+    child = drain(train(data, out="child", start=tmp_path / "parent", steps=5))
+    assert child.record.parent == parent.sha256
+    assert child.record.config == parent.record.config
+    assert child.sha256 != parent.sha256

@@ -47,41 +47,20 @@ def write_counts(path: str | Path, counted: Counted, interval: Interval, n_dots:
     UserError
         When the place holds something else, or cannot be written to.
     """
-    from celltally import intervals
-    from celltally.batch.table import (
-        COLUMNS,
-        CountsFile,
-        check_writable,
-        number,
-        one_line,
-        read_counts,
-    )
+    from celltally.batch.row import count_row
+    from celltally.batch.table import CountsFile, check_writable, one_line, read_counts
 
     path = Path(path)
     earlier = read_counts(path)
     check_writable(path)
-    p, plane, calibration = counted.prediction, counted.plane, counted.prediction.calibration
-    known = calibration is not None and bool(calibration.ranges)
-    strange = known and bool(intervals.unlike(p, calibration))
-    row = {
-        "image": one_line(p.image),
-        "t": str(plane.index(*_T)),
-        "z": str(plane.index(*_Z)),
-        "class": "+".join(p.classes),
-        "count": number(p.count, 4),
-        "ci_low": number(interval.low, 4),
-        "ci_high": number(interval.high, 4),
-        "level": f"{interval.level:g}",
-        "interval_kind": interval.kind,
-        "n_dots": str(n_dots),
-        "diameter_px": number(p.diameter_px, 3),
-        "model": p.model,
-        "model_sha256": p.model_sha256,
-        "calibration_sha256": p.calibration_sha256,
-        "in_distribution": ("false" if strange else "true") if known else "",
-        "seconds": number(p.seconds, 3),
-        "status": "ok",
-        "message": one_line("; ".join(s for s in (interval.reason, *p.notes) if s)),
-    }
+    prediction, plane = counted.prediction, counted.plane
+    row = count_row(
+        replace(prediction, image=one_line(prediction.image)),
+        interval,
+        n_dots=n_dots,
+        t=plane.index(*_T),
+        z=plane.index(*_Z),
+        seconds=prediction.seconds,
+    )
     with CountsFile(path, kept=earlier) as file:
-        file.append({name: row[name] for name in COLUMNS})
+        file.append(row)

@@ -16,6 +16,7 @@ import numpy as np
 
 from celltally import intervals, zoo
 from celltally.batch.outputs import check_replaceable, make_folder, output_names
+from celltally.batch.row import count_row
 from celltally.batch.table import (
     COLUMNS,
     CountsFile,
@@ -354,30 +355,15 @@ def _count(
     if task.density is not None:
         write_density(task.density, prediction, image.pixel_size_um)
     interval = intervals.of(prediction, settings.level)
-    calibration = prediction.calibration
-    known = calibration is not None and bool(calibration.ranges)
-    strange = known and calibration is not None and intervals.unlike(prediction, calibration)
-    sentences = (interval.reason, _scene_note(image), *prediction.notes)
-    row = {
-        "image": task.image.name,
-        "t": str(t),
-        "z": str(z),
-        "class": "+".join(prediction.classes),
-        "count": number(prediction.count, 4),
-        "ci_low": number(interval.low, 4),
-        "ci_high": number(interval.high, 4),
-        "level": f"{settings.level:g}",
-        "interval_kind": interval.kind,
-        "n_dots": str(len(dots)),
-        "diameter_px": number(prediction.diameter_px, 3),
-        "model": prediction.model,
-        "model_sha256": prediction.model_sha256,
-        "calibration_sha256": prediction.calibration_sha256,
-        "in_distribution": ("false" if strange else "true") if known else "",
-        "seconds": number(time.perf_counter() - start, 3),
-        "status": "ok",
-        "message": one_line("; ".join(s for s in sentences if s)),
-    }
+    row = count_row(
+        prediction,
+        interval,
+        n_dots=len(dots),
+        t=t,
+        z=z,
+        seconds=time.perf_counter() - start,
+        sentences=(_scene_note(image),),
+    )
     return row, prediction.notes
 
 

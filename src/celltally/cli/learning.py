@@ -53,6 +53,10 @@ def train(
     sample: Annotated[
         str, typer.Option(metavar="WORDS", help="What it counts, for the list of models.")
     ] = "",
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Model whose weights the training starts from."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -70,6 +74,13 @@ def train(
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise UserError(f"{minutes:g} minutes are no training; give more than 0")
     _check_places(data, val or [], calibrate or [], out=out)
+    parent = None
+    if start is not None:
+        from celltally import zoo
+        from celltally.record import read_record
+
+        parent = zoo.find(start)
+        read_record(parent)
     from celltally.learn.train import iter_train
 
     job = iter_train(
@@ -83,6 +94,7 @@ def train(
         seed=seed,
         device=device,
         sample=sample,
+        start=parent,
     )
     _run(job, "training", out, minutes, as_json)
 

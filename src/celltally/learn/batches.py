@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ class Batch:
 
 
 class DotBatches:
-    """Endless batches of augmented crops from images with dots; every set equally often.
+    """Endless batches of augmented crops from images with dots, drawn set by set.
 
     Parameters
     ----------
@@ -75,6 +75,8 @@ class DotBatches:
         Source of all chance.
     augmentation
         None for none.
+    set_weights
+        How often a data set is drawn against the others, 1 where it is not named.
     """
 
     def __init__(
@@ -87,11 +89,14 @@ class DotBatches:
         nominal_px: float,
         rng: np.random.Generator,
         augmentation: Augmentation | None,
+        set_weights: Mapping[str, float] | None = None,
     ) -> None:
         self.sets: dict[str, list[PreparedImage]] = {}
         for image in images:
             self.sets.setdefault(image.dataset, []).append(image)
         self.size, self.count, self.stride = size, count, stride
+        weights = np.array([(set_weights or {}).get(name, 1.0) for name in self.sets])
+        self.shares = weights / weights.sum()
         self.sigma = SIGMA * nominal_px
         self.nominal_px = nominal_px
         self.rng, self.augmentation = rng, augmentation
@@ -109,7 +114,7 @@ class DotBatches:
 
     def _draw_image(self) -> PreparedImage:
         names = list(self.sets)
-        images = self.sets[names[self.rng.integers(len(names))]]
+        images = self.sets[names[self.rng.choice(len(names), p=self.shares)]]
         return images[self.rng.integers(len(images))]
 
     def _crop(self, image: PreparedImage) -> tuple[Tensor, Tensor, Tensor]:

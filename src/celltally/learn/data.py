@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -255,12 +256,12 @@ def _group(stem: str, pattern: str, count: float | None) -> str:
     return f"{count:g}-{group}" if "{count}" in pattern and count is not None else group
 
 
-def hash_files(paths: Iterable[Path]) -> str:
-    """sha256 over names and contents, in the order of the names."""
-    import hashlib
-
+def hash_samples(samples: Iterable[Sample]) -> str:
+    """sha256 over names, images, dots and stated counts, in the order of the names."""
     digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda p: p.name):
-        digest.update(path.name.encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for sample in sorted(samples, key=lambda s: s.stem):
+        digest.update(f"{sample.stem}\n{sample.count}\n".encode())
+        for path in (sample.image, sample.dots):
+            content = b"" if path is None else path.read_bytes()
+            digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()

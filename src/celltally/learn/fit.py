@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import cast
@@ -83,6 +83,9 @@ class FitConfig:
         Share of crops that are shown without global context.
     seed
         Source of all chance.
+    set_weights
+        How often a data set's crops are drawn against the others', by its name; 1
+        where it is not named.
     augmentation
         None for none.
     """
@@ -103,6 +106,7 @@ class FitConfig:
     tolerance: float = 0.2
     context_dropout: float = 0.3
     seed: int = 0
+    set_weights: Mapping[str, float] = field(default_factory=dict)
     augmentation: Augmentation | None = field(default_factory=Augmentation)
 
 
@@ -185,6 +189,7 @@ def iter_fit(
         chosen, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
     module, optimizer = fabric.setup(network, optimizer)
+    module.mark_forward_method("encode_context")
     averaged = AveragedModel(network, avg_fn=_average(config.average))
     mean = cast(CountingNetwork, averaged.module)
     rng = np.random.default_rng(config.seed + fabric.global_rank)
@@ -303,6 +308,7 @@ class _Batches:
                 nominal_px=nominal_px,
                 rng=rng,
                 augmentation=config.augmentation,
+                set_weights=config.set_weights,
             )
             if dotted
             else None

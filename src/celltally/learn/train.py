@@ -19,7 +19,7 @@ from torch import nn
 
 from celltally.errors import UserError
 from celltally.learn.calibrate import calibrate_on
-from celltally.learn.data import Dataset, Sample, hash_files, read_dataset, split_by_group
+from celltally.learn.data import Dataset, Sample, hash_samples, read_dataset, split_by_group
 from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, variance_only
 from celltally.learn.prepare import PreparedImage, prepare
 from celltally.learn.push import Gallery, iter_project
@@ -279,9 +279,7 @@ def _sources(pairs: Pairs) -> tuple[TrainingSet, ...]:
             name=name,
             images=len(samples),
             licence=dataset.licence,
-            sha256=hash_files(
-                path for s in samples for path in (s.image, s.dots) if path is not None
-            ),
+            sha256=hash_samples(samples),
         )
         for name, (dataset, samples) in sets.items()
     )
