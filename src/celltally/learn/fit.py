@@ -100,7 +100,7 @@ class FitConfig:
     average: float = 0.998
     validate_every: int = 500
     block_weight: float = 0.5
-    count_weight: float = 0.05
+    count_weight: float = 0.004
     prototype_weight: float = 0.1
     diversity_weight: float = 1.0
     tolerance: float = 0.2

@@ -1,7 +1,7 @@
 """A whole training, from data set folders to a calibrated model folder (design §3).
 
-fit with averaged weights → projection → refit of the head → variance head →
-rounding to what is stored → validation → calibration.
+fit with averaged weights → projection, adaptation, projection, refit of the head →
+variance head → rounding to what is stored → validation → calibration.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ Pairs = list[tuple[Dataset, Sample]]
 
 #: Cell diameter at model scale where every data set has its own.
 NOMINAL_PX = 12.0
-#: Shares of the budget: fit, refit of the head after the projection, variance head.
-SHARES = (0.82, 0.08, 0.10)
+#: Shares of the budget: fit, adaptation of the features to the projected prototypes,
+#: refit of the head after the second projection, variance head.
+SHARES = (0.72, 0.10, 0.08, 0.10)
 #: Share of the images, by group, for validation and for calibration, where no
 #: data sets are given for them.
 VAL, CALIBRATE = 0.15, 0.15
@@ -198,13 +199,13 @@ class _Trainer:
         self.notes: dict[str, Any] = {}
 
     def run(self, device: str) -> Generator[Progress, None, Model]:
-        fit, refit, variance = (self.budget.share(share) for share in SHARES)
+        fit, adapt, refit, variance = (self.budget.share(share) for share in SHARES)
         self.steps = yield from iter_fit(
             self.network, self.train, self.val, self.config, fit, self.fabric,
             nominal_px=self.nominal_px, on_best=self._save_best,
         )  # fmt: skip
         if isinstance(self.network, HasPrototypes) and self.network.prototype_kinds:
-            yield from self._project(self.network.head_parameters(), refit)
+            yield from self._project(adapt, refit)
         if isinstance(self.network, HasVariance) and self.network.variance_parameters():
             quick = replace(self.config, validate_every=10**9, weight_decay=0.0, augmentation=None)
             self.steps += yield from iter_fit(
@@ -223,26 +224,54 @@ class _Trainer:
             model = model.save(self.out)
         return model
 
-    def _project(self, head: list[nn.Parameter], budget: Budget) -> Generator[Progress, None, None]:
-        """Projection and refit of the head, with the error before and after each."""
-        self.notes["validation error before projection"] = self._error()
+    def _project(self, adapt: Budget, refit: Budget) -> Generator[Progress, None, None]:
+        """Project, let the features come to the prototypes, project again, refit the head.
+
+        A single projection moves the prototypes far (measured on dim nuclei: from 9 %
+        error to 34 %, and the head alone brought back 14 %); the second one is a small
+        step. The error after each is noted in the record.
+        """
+        network = self.network
+        if not isinstance(network, HasPrototypes):
+            raise TypeError(f"{type(network).__name__} has no prototypes to project")
+        fixed = {id(network.prototypes), *map(id, network.variance_parameters())}
+        others = [p for p in network.parameters() if id(p) not in fixed]
+        self._note("before projection")
+        yield from self._push()
+        self._note("after first projection")
+        yield from self._refine(others, adapt)
+        self._note("after adaptation")
+        yield from self._push()
+        self._note("after second projection")
+        yield from self._refine(network.head_parameters(), refit)
+        self._note("after refit")
+
+    def _push(self) -> Generator[Progress, None, None]:
         self.gallery = yield from iter_project(
             self.network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
             cc0=frozenset(d.name for d, _ in self.plan.train if d.is_cc0),
         )  # fmt: skip
-        self.notes["validation error after projection"] = self._error()
-        every = max(1, self.config.validate_every // 2)
-        quick = replace(self.config, validate_every=every, weight_decay=0.0)
-        self.steps += yield from iter_fit(
-            self.network, self.train, self.val, quick, budget, self.fabric,
-            nominal_px=self.nominal_px, parameters=head,
-        )  # fmt: skip
-        self.notes["validation error after refit"] = self._error()
 
-    def _error(self) -> float | None:
-        if not self.val:
-            return None
-        return round(overall_error(validate(self.network, self.val, self.fabric.device)), 4)
+    def _refine(
+        self, parameters: list[nn.Parameter], budget: Budget
+    ) -> Generator[Progress, None, None]:
+        every = max(1, self.config.validate_every // 2)
+        config = replace(
+            self.config,
+            validate_every=every,
+            learning_rate=self.config.learning_rate / 2,
+            weight_decay=0.0,
+        )
+        self.steps += yield from iter_fit(
+            self.network, self.train, self.val, config, budget, self.fabric,
+            nominal_px=self.nominal_px, parameters=parameters,
+        )  # fmt: skip
+
+    def _note(self, stage: str) -> None:
+        """Write the validation error at a stage into the record."""
+        if self.val:
+            scores = validate(self.network, self.val, self.fabric.device)
+            self.notes[f"validation error {stage}"] = round(overall_error(scores), 4)
 
     def _save_best(self, network: CountingNetwork, step: int) -> None:
         self.steps = step
