@@ -128,7 +128,7 @@ def test_a_longer_training_counts_better(train, dataset_folder, data):
     seen = []
     drain(train(data, steps=100, val=[val], fit=fit), seen.append)
     errors = [s.values["val_error"] for s in seen if "val_error" in s.values]
-    losses = [s.values["loss"] for s in seen if "loss" in s.values][:80]
+    losses = [s.values["loss"] for s in seen if "loss" in s.values][:70]  # of the fit alone
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     assert min(errors) < 0.6
 
