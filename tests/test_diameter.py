@@ -69,14 +69,20 @@ def test_too_small_to_tell(shape):
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 500), (31, 17)])
 def test_small_images_have_an_estimate(shape):
-    pixels = np.random.default_rng(0).integers(0, 255, shape)
+    pixels = np.random.default_rng(0).integers(0, 5, shape)
+    pixels[2:6, 2:6] += 200
     assert estimate_diameter(pixels) > 0
 
 
-def test_noise_has_no_tiny_cells(weights):
+def test_no_cell_is_estimated_tiny(weights):
     weights["shift"][:] = -20.0
-    noise = np.random.default_rng(0).normal(0, 1, (64, 64))
-    assert estimate_diameter(noise) == diameter.SMALLEST_PX
+    image = np.random.default_rng(0).normal(0, 1, (64, 64))
+    image[20:30, 20:30] += 50
+    assert estimate_diameter(image) == diameter.SMALLEST_PX
+
+
+def test_noise_has_no_diameter(weights):
+    assert estimate_diameter(np.random.default_rng(0).normal(0, 1, (64, 64))) is None
 
 
 def test_what_is_no_image():

@@ -185,3 +185,28 @@ def test_statistics_tell_images_apart(cells):
     noisy = cells + np.random.default_rng(1).normal(0, 30, cells.shape)
     assert statistics(noisy)["contrast"] < grey["contrast"]
     assert all(np.isfinite(v) for v in grey.values())
+
+
+# ---- images that show nothing ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda r: r.normal(300, 10, (300, 400)),
+        lambda r: r.poisson(5, (256, 256)).astype(np.uint16),
+        lambda r: r.normal(20, 2, (256, 256)).astype(np.uint8),
+        lambda r: 240 + r.integers(0, 6, (200, 200, 3)),
+    ],
+)
+def test_pixel_noise_shows_nothing(field):
+    _, scaling = normalise(field(np.random.default_rng(0)))
+    assert scaling.empty
+
+
+@pytest.mark.parametrize("contrast", [3.0, 10.0, 100.0])
+def test_a_single_faint_cell_is_something(contrast):
+    pixels = np.random.default_rng(0).normal(200, 5, (256, 256))
+    pixels[100:112, 100:112] += 5 * contrast
+    _, scaling = normalise(pixels)
+    assert not scaling.empty

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from celltally.errors import UserError
 
@@ -24,6 +25,9 @@ NOISE_FLOOR = 8.0
 CEILING = 3.0
 #: Finite pixels beyond this are brought back to it, so that differences stay finite.
 LARGEST_VALUE = 1e37
+#: An image whose values spread over more than this many noise standard deviations
+#: shows something; one that spreads less is smoothed with this sigma to find out.
+CLEAR, BLUR = 20.0, 2.0
 #: Percentiles of larger images are taken from a regular subsample.
 SAMPLE_PIXELS = 4_000_000
 
@@ -39,7 +43,7 @@ class IntensityRange:
     noise
         Robust standard deviation of the pixel noise, in image units.
     empty
-        Whether the image shows nothing: it is constant.
+        Whether the image shows nothing: it is constant, or pixel noise alone.
     """
 
     low: float
@@ -95,13 +99,29 @@ def intensity_range(values: NDArray[np.float32]) -> IntensityRange:
     lowest, highest = float(sample.min()), float(sample.max())
     if high - low <= 0:  # fewer than a thousandth of the pixels differ
         low, high = lowest, highest
-    empty = not highest > lowest
+    empty = _shows_nothing(grey, highest - lowest, noise)
     return IntensityRange(
         low=float(low),
-        high=float(max(high, low + NOISE_FLOOR * noise)) if not empty else float(low) + 1.0,
+        high=float(max(high, low + NOISE_FLOOR * noise)) if high > low else float(low) + 1.0,
         noise=noise,
         empty=empty,
     )
+
+
+def _shows_nothing(grey: NDArray[np.float32], spread: float, noise: float) -> bool:
+    """Whether an image is constant, or smoothing leaves no more of it than of pure noise.
+
+    Anything brighter or darker than its surroundings by two standard deviations of the
+    noise, and larger than a few pixels, stays.
+    """
+    if not spread > 0:
+        return True
+    if spread > CLEAR * noise:
+        return False
+    smooth = gaussian_filter(grey.astype(np.float64), BLUR)
+    # White noise keeps 1 / (2 √π BLUR) of its standard deviation; of a hundred thousand
+    # independent values the extremes lie nine standard deviations apart.
+    return float(np.ptp(smooth)) < 12.0 * noise / (2.0 * np.sqrt(np.pi) * BLUR)
 
 
 def _noise(grey: NDArray[np.float32]) -> float:
