@@ -121,7 +121,7 @@ def _shows_nothing(grey: NDArray[np.float32], spread: float, noise: float) -> bo
     smooth = gaussian_filter(grey.astype(np.float64), BLUR)
     # White noise keeps 1 / (2 √π BLUR) of its standard deviation; of a hundred thousand
     # independent values the extremes lie nine standard deviations apart.
-    return float(np.ptp(smooth)) < 12.0 * noise / (2.0 * np.sqrt(np.pi) * BLUR)
+    return bool(np.ptp(smooth) < 12.0 * noise / (2.0 * np.sqrt(np.pi) * BLUR))
 
 
 def _noise(grey: NDArray[np.float32]) -> float:
