@@ -9,6 +9,7 @@ from celltally.errors import OutOfMemoryError, UserError
 from celltally.networks import Output
 from celltally.predict import infer, iter_predict, predict
 from celltally.progress import drain
+from celltally.scale import MARGIN
 from celltally.types import Calibration
 
 module = import_module("celltally.predict")  # the package's `predict` is the function
@@ -192,7 +193,7 @@ def test_out_of_memory_makes_smaller_tiles_and_one_note(
     pixels = rng.integers(0, 20, (1100, 40)).astype(np.uint8)
     pixels[50::100, 10:30] += 200
     expected = count(tiny_model, pixels)
-    small_memory(300 * 40, error)
+    small_memory(300 * (40 + 2 * MARGIN), error)
     steps = []
     job = iter_predict(tiny_model, pixels, diameter_px=12.0, device="cpu", tile=2048)
     prediction = drain(job, steps.append)

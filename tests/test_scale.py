@@ -5,9 +5,11 @@ import torch
 from celltally.errors import UserError
 from celltally.scale import (
     LARGEST_SIDE,
+    MARGIN,
     check_diameter,
     density_grid,
     model_shape,
+    pad_with_margin,
     rescale,
     thumbnail,
 )
@@ -97,3 +99,20 @@ def test_thumbnails_are_of_one_size_and_keep_the_mean(shape):
     small = thumbnail(values)
     assert small.shape == (3, 64, 64)
     assert small.mean().item() == pytest.approx(values.mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((5, 9), (72, 80)), ((8, 8), (72, 72)), ((1, 1), (72, 72))]
+)
+def test_the_margin_and_the_multiple(shape, expected):
+    x = torch.ones(2, 3, *shape)
+    padded = pad_with_margin(x, 8)
+    assert padded.shape == (2, 3, *expected)
+    image = padded[..., MARGIN : MARGIN + shape[0], MARGIN : MARGIN + shape[1]]
+    assert torch.equal(image, x)
+    assert padded.sum() == x.sum()
+
+
+def test_a_multiple_that_the_margin_does_not_fit():
+    with pytest.raises(ValueError, match="multiple of 48"):
+        pad_with_margin(torch.ones(1, 4, 4), 48)

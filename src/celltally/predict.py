@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from celltally.devices import (
     SMALLEST_TILE,
@@ -24,7 +23,14 @@ from celltally.model import Model
 from celltally.networks import CountingNetwork
 from celltally.preprocess import image_statistics, normalise
 from celltally.progress import drain
-from celltally.scale import density_grid, model_shape, rescale, thumbnail
+from celltally.scale import (
+    MARGIN,
+    density_grid,
+    model_shape,
+    pad_with_margin,
+    rescale,
+    thumbnail,
+)
 from celltally.tiling import Tile, plan_tiles
 from celltally.types import Prediction, Progress
 
@@ -183,14 +189,15 @@ def _infer_tiles(
 ) -> Generator[Progress, None, Maps]:
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     height, width = values.shape[1:]
-    step, stride = network.multiple, network.stride
-    padded = (height + -height % step, width + -width % step)
+    stride = network.stride
+    whole = network.halo is None
+    padded = values if whole else pad_with_margin(values, network.multiple)
+    shape = (int(padded.shape[1]), int(padded.shape[2]))
     tiles = (
-        plan_tiles(padded, side, network.halo, step)
-        if network.halo is not None
-        else [Tile((0, 0, *padded), (0, 0, *padded))]
+        [Tile((0, 0, *shape), (0, 0, *shape))]
+        if network.halo is None
+        else plan_tiles(shape, side, network.halo, network.multiple)
     )
-    rows, columns = -(-height // stride), -(-width // stride)
     density: NDArray[np.float32] | None = None
     log_variance = np.empty(0, dtype=np.float32)
     # Inference mode and autocast are left at every yield: a generator must not
@@ -199,32 +206,29 @@ def _infer_tiles(
         context = network.encode_context(thumbnail(values)[None].to(device))
     for done, tile in enumerate(tiles, start=1):
         with torch.inference_mode(), autocast(device):
-            output = network(_window(values, tile.window).to(device), context)
+            output = network(_window(padded, tile.window).to(device), context)
             window_density, window_variance = (
                 m[0].float().cpu().numpy() for m in (output.density, output.log_variance)
             )
         if density is None:
-            shape = (window_density.shape[0], rows, columns)
-            density, log_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+            maps = (window_density.shape[0], -(-shape[0] // stride), -(-shape[1] // stride))
+            density, log_variance = np.empty(maps, np.float32), np.empty(maps, np.float32)
         y0, x0, y1, x1 = (edge // stride for edge in tile.core)
         top, left = y0 - tile.window[0] // stride, x0 - tile.window[1] // stride
-        kept = (slice(None), slice(y0, min(y1, rows)), slice(x0, min(x1, columns)))
-        shown = (
-            slice(None),
-            slice(top, top + min(y1, rows) - y0),
-            slice(left, left + min(x1, columns) - x0),
-        )
+        kept = (slice(None), slice(y0, y1), slice(x0, x1))
+        shown = (slice(None), slice(top, top + y1 - y0), slice(left, left + x1 - x0))
         density[kept], log_variance[kept] = window_density[shown], window_variance[shown]
         yield Progress(done, len(tiles), "counting")
     if density is None:
         raise ValueError("an image has at least one tile")
-    return density, log_variance
+    first = 0 if whole else MARGIN // stride
+    rows, columns = -(-height // stride), -(-width // stride)
+    image = (slice(None), slice(first, first + rows), slice(first, first + columns))
+    return density[image].copy(), log_variance[image].copy()
 
 
-def _window(values: Tensor, window: tuple[int, int, int, int]) -> Tensor:
-    """``(1, 3, h, w)`` of a window, with zeros beyond the image's bottom and right."""
+def _window(padded: Tensor, window: tuple[int, int, int, int]) -> Tensor:
+    """``(1, 3, h, w)`` of a window of the padded image."""
     y0, x0, y1, x1 = window
-    height, width = values.shape[1:]
-    piece = values[:, y0 : min(y1, height), x0 : min(x1, width)]
-    piece = functional.pad(piece, (0, x1 - x0 - piece.shape[2], 0, y1 - y0 - piece.shape[1]))
-    return piece.expand(3, -1, -1)[None].contiguous(memory_format=torch.channels_last)
+    piece = padded[:, y0:y1, x0:x1].expand(3, -1, -1)[None]
+    return piece.contiguous(memory_format=torch.channels_last)

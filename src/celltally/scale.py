@@ -13,10 +13,22 @@ from torch.nn import functional
 from celltally.errors import UserError
 from celltally.types import Grid
 
-__all__ = ["THUMBNAIL", "check_diameter", "density_grid", "model_shape", "rescale", "thumbnail"]
+__all__ = [
+    "THUMBNAIL",
+    "check_diameter",
+    "density_grid",
+    "model_shape",
+    "pad_with_margin",
+    "rescale",
+    "thumbnail",
+]
 
 #: Height and width of the thumbnail that global context is made from.
 THUMBNAIL = 64
+#: Zeros around an image at model scale, a multiple of every network's: crops of a
+#: training reach over the border as well, and a network that has learned its cells
+#: beside such a margin undercounts them without one (measured: fat cells by 14 %).
+MARGIN = 32
 #: Model-scale pixels along one side that no image needs.
 LARGEST_SIDE = 200_000
 #: Cell diameter in pixels that no image has room for.
@@ -75,6 +87,22 @@ def rescale(values: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
     return functional.interpolate(
         tensor[None], shape, mode="bilinear", antialias=True, align_corners=False
     )[0]
+
+
+def pad_with_margin(values: Tensor, multiple: int) -> Tensor:
+    """Zeros around ``(…, h, w)``: the margin, and at bottom and right up to the next multiple.
+
+    Raises
+    ------
+    ValueError
+        When the margin is no multiple itself.
+    """
+    if MARGIN % multiple:
+        raise ValueError(f"the margin of {MARGIN} px is no multiple of {multiple}")
+    height, width = values.shape[-2:]
+    return functional.pad(
+        values, (MARGIN, MARGIN + -width % multiple, MARGIN, MARGIN + -height % multiple)
+    )
 
 
 def thumbnail(values: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 
 from celltally.learn.push import PATCHES, PICTURE, iter_project
 from celltally.networks import build
-from celltally.networks.layers import pad_to_multiple
 from celltally.progress import drain
+from celltally.scale import MARGIN, pad_with_margin
 
 CPU = torch.device("cpu")
 
@@ -28,10 +28,11 @@ def project(network, images, cc0=frozenset({"blobs"})):
 
 
 def features_of(network, image):
-    values = pad_to_multiple(image.values.float().expand(3, -1, -1)[None], network.multiple)
+    values = pad_with_margin(image.values.float().expand(3, -1, -1)[None], network.multiple)
+    first = MARGIN // network.stride
     with torch.no_grad():
         context = network.encode_context(image.thumbnail[None])
-        return network.features(values, context)[0]
+        return network.features(values, context)[0, :, first:, first:]
 
 
 def test_every_prototype_is_a_feature_of_a_training_image(network, prepared_images):

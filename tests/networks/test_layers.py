@@ -6,7 +6,6 @@ from celltally.networks.layers import (
     Downsample,
     ResidualBlock,
     UnitNorm,
-    pad_to_multiple,
 )
 
 
@@ -76,14 +75,3 @@ def test_downsampling_does_not_overlap():
     changed = torch.nonzero((before != layer(x)).any(dim=1)[0]).tolist()
     assert before.shape == (1, 5, 4, 4)
     assert changed == [[1, 2]]
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((5, 9), (8, 16)), ((8, 8), (8, 8)), ((1, 1), (8, 8))]
-)
-def test_padding_to_a_multiple(shape, expected):
-    x = torch.ones(2, 3, *shape)
-    padded = pad_to_multiple(x, 8)
-    assert padded.shape == (2, 3, *expected)
-    assert torch.equal(padded[..., : shape[0], : shape[1]], x)
-    assert padded.sum() == x.sum()

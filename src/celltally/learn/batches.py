@@ -15,13 +15,14 @@ from celltally.density import density_map
 from celltally.learn.augment import Augmentation, blank_field
 from celltally.learn.prepare import PreparedImage
 from celltally.preprocess import normalise
+from celltally.scale import MARGIN, pad_with_margin
 from celltally.types import Grid
 
 __all__ = ["Batch", "CountBatches", "DotBatches"]
 
 #: Crops may reach this far over an image's border, where they are filled with zeros
-#: as images are that are padded to a multiple.
-OVERHANG = 24
+#: as whole images are.
+OVERHANG = MARGIN
 #: Width of a dot's Gaussian in cell diameters.
 SIGMA = 0.15
 
@@ -173,9 +174,11 @@ class CountBatches:
         values = [self._whole(image) for image in chosen]
         height = max(v.shape[1] for v in values)
         width = max(v.shape[2] for v in values)
-        height, width = height + -height % self.multiple, width + -width % self.multiple
         padded = [
-            functional.pad(v, (0, width - v.shape[2], 0, height - v.shape[1])) for v in values
+            pad_with_margin(
+                functional.pad(v, (0, width - v.shape[2], 0, height - v.shape[1])), self.multiple
+            )
+            for v in values
         ]
         return Batch(
             images=torch.stack([v.expand(3, -1, -1) for v in padded]),

@@ -64,9 +64,8 @@ class FitConfig:
     Attributes
     ----------
     crop, batch
-        Side of a crop at model scale, and crops per step. Crops much smaller than the
-        network's reach show it borders everywhere, and it then overcounts whole
-        images (measured with 128 px: by a third).
+        Side of a crop at model scale, and crops per step. Crops smaller than the
+        network's reach show its deepest level borders everywhere.
     count_batch, count_every
         Whole images with counts only: images per step, and how often such a step
         is mixed in.
@@ -91,15 +90,15 @@ class FitConfig:
     """
 
     crop: int = 256
-    batch: int = 4
+    batch: int = 8
     count_batch: int = 4
     count_every: int = 4
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.03
     average: float = 0.998
-    validate_every: int = 500
-    block_weight: float = 0.5
+    validate_every: int = 400
+    block_weight: float = 10.0
     count_weight: float = 0.004
     prototype_weight: float = 0.1
     diversity_weight: float = 1.0

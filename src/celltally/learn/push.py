@@ -24,14 +24,14 @@ from celltally.devices import autocast
 from celltally.learn.batches import SIGMA
 from celltally.learn.prepare import PreparedImage
 from celltally.networks import CountingNetwork, HasPrototypes
-from celltally.networks.layers import pad_to_multiple
 from celltally.record import PatchRecord, PrototypeRecord
+from celltally.scale import MARGIN, pad_with_margin
 from celltally.types import Grid, Progress
 
 __all__ = ["Gallery", "iter_project"]
 
 #: Images per data set that are searched.
-IMAGES_PER_SET = 40
+IMAGES_PER_SET = 20
 #: Training patches shown per prototype.
 PATCHES = 3
 #: Side of a patch in cell diameters, and of its picture in pixels.
@@ -144,9 +144,11 @@ def _search(
         with torch.inference_mode():
             with autocast(device):
                 context = network.encode_context(image.thumbnail[None].to(device))
-                features = network.features(pad_to_multiple(values, network.multiple), context)
+                features = network.features(pad_with_margin(values, network.multiple), context)
             features = features.float()
-            features = features[..., : cells.shape[0], : cells.shape[1]]
+            first = MARGIN // network.stride
+            rows, columns = (slice(first, first + n) for n in cells.shape)
+            features = features[..., rows, columns]
             distances = network.distances(features)[0].cpu()
             features = features[0].cpu()
         for k, kind in enumerate(kinds):

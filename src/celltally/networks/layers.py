@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ChannelNorm", "Downsample", "ResidualBlock", "UnitNorm", "pad_to_multiple"]
+__all__ = ["ChannelNorm", "Downsample", "ResidualBlock", "UnitNorm"]
 
 
 class ChannelNorm(nn.Module):
@@ -63,9 +63,3 @@ class Downsample(nn.Sequential):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__(ChannelNorm(channels), nn.Conv2d(channels, out_channels, 2, stride=2))
-
-
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Pad ``(…, H, W)`` with zeros at the bottom and right up to the next multiple."""
-    height, width = images.shape[-2:]
-    return functional.pad(images, (0, -width % multiple, 0, -height % multiple))
