@@ -113,6 +113,15 @@ def test_nan_and_infinity_become_the_median(cells):
     assert np.isfinite(normalise(pixels)[0]).all()
 
 
+def test_finite_values_beyond_float32_stay_bright(cells):
+    pixels = cells.astype(np.float64)
+    bright = pixels > np.percentile(pixels, 95)
+    pixels[bright] = 1e200
+    values = finite(pixels)
+    assert (values[bright] == values.max()).all()
+    assert np.isfinite(normalise(pixels)[0]).all()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nothing_finite(value):
     with pytest.raises(UserError, match="every pixel is NaN or infinite"):

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from celltally import zoo
@@ -107,7 +108,7 @@ def test_a_pickle_is_refused_in_words(places, tmp_path):
 
 
 def test_own_models_lie_in_the_users_data_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "user_data_path", lambda *a, **k: tmp_path / "data")
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda *a, **k: tmp_path / "data")
     assert zoo.user_models_dir() == tmp_path / "data" / "models"
 
 

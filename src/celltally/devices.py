@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-import psutil
 import torch
 
 from celltally.errors import UserError
@@ -67,11 +66,12 @@ def cpu_is_good_at_bfloat16() -> bool:
 
 def best_tile(device: torch.device) -> int:
     """Side of the largest tile that a quarter of the free memory holds."""
-    free = (
-        torch.cuda.mem_get_info(device)[0]
-        if device.type == "cuda"
-        else psutil.virtual_memory().available
-    )
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        import psutil
+
+        free = psutil.virtual_memory().available
     side = int((free / 4 / BYTES_PER_PIXEL) ** 0.5)
     return max(SMALLEST_TILE, min(LARGEST_TILE, side))
 

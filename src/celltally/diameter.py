@@ -9,6 +9,7 @@ weights come from ``celltally.learn.diameter``.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from celltally.preprocess import normalise
 
-__all__ = ["band_features", "estimate_diameter", "position"]
+__all__ = ["band_features", "check_diameter", "estimate_diameter", "position"]
 
 #: Bands of the scale space, two an octave, the first at this sigma in pixels.
 BANDS, FIRST_SIGMA = 14, 0.7
@@ -26,7 +27,24 @@ BANDS, FIRST_SIGMA = 14, 0.7
 WINDOW = 448
 #: What looks smaller than this is noise; cells that small would make huge images.
 SMALLEST_PX = 3.0
+#: Cell diameter in pixels that no image has room for.
+LARGEST_DIAMETER = 100_000
 WEIGHTS = Path(__file__).with_suffix(".npz")
+
+
+def check_diameter(diameter_px: float) -> str | None:
+    """Why a cell diameter cannot be used, in words; None where it can."""
+    if not (isinstance(diameter_px, int | float) and math.isfinite(diameter_px)):
+        return f"the cell diameter {diameter_px} is no number; give pixels, such as 12"
+    if diameter_px <= 0:
+        return f"the cell diameter {diameter_px:g} px is not above 0; give pixels, such as 12"
+    if diameter_px < 1:
+        return f"cells of {diameter_px:g} px cannot be seen; give the diameter in image pixels"
+    if diameter_px > LARGEST_DIAMETER:
+        return (
+            f"cells of {diameter_px:g} px are larger than any image; give their diameter in pixels"
+        )
+    return None
 
 
 def estimate_diameter(pixels: NDArray[np.generic]) -> float | None:

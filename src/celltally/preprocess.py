@@ -76,9 +76,9 @@ def finite(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         pixels
     ):
         raise UserError(f"pixels of type {pixels.dtype} cannot be counted; save them as numbers")
-    with np.errstate(over="ignore"):
+    good = np.isfinite(pixels)
+    with np.errstate(over="ignore"):  # beyond float32: infinite, and brought back below
         values = pixels.astype(np.float32)
-    good = np.isfinite(values)
     np.clip(values, -LARGEST_VALUE, LARGEST_VALUE, out=values)
     if good.all():
         return values

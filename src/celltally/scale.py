@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.types import Grid
 
@@ -31,23 +30,6 @@ THUMBNAIL = 64
 MARGIN = 32
 #: Model-scale pixels along one side that no image needs.
 LARGEST_SIDE = 200_000
-#: Cell diameter in pixels that no image has room for.
-LARGEST_DIAMETER = 100_000
-
-
-def check_diameter(diameter_px: float) -> str | None:
-    """Why a cell diameter cannot be used, in words; None where it can."""
-    if not (isinstance(diameter_px, int | float) and math.isfinite(diameter_px)):
-        return f"the cell diameter {diameter_px} is no number; give pixels, such as 12"
-    if diameter_px <= 0:
-        return f"the cell diameter {diameter_px:g} px is not above 0; give pixels, such as 12"
-    if diameter_px < 1:
-        return f"cells of {diameter_px:g} px cannot be seen; give the diameter in image pixels"
-    if diameter_px > LARGEST_DIAMETER:
-        return (
-            f"cells of {diameter_px:g} px are larger than any image; give their diameter in pixels"
-        )
-    return None
 
 
 def model_shape(

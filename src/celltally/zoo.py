@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_data_path
-
 from celltally.errors import UserError
 from celltally.record import PICKLED, RECORD, ModelRecord, read_record
 
@@ -26,6 +24,8 @@ def shipped_models_dir() -> Path:
 
 def user_models_dir() -> Path:
     """Folder of the user's own models (it need not exist)."""
+    from platformdirs import user_data_path
+
     return Path(user_data_path("celltally", appauthor=False)) / "models"
 
 

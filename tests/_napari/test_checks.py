@@ -22,15 +22,6 @@ def test_a_usual_diameter_is_no_problem():
     assert checks.diameter_problem(12.5, (100, 200)) is None
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0, -1, 95, math.nan])
-def test_levels_outside_are_refused(level):
-    assert checks.level_problem(level) is not None
-
-
-def test_level_inside():
-    assert checks.level_problem(0.95) is None
-
-
 @pytest.mark.parametrize(
     ("shape", "rgb", "well"),
     [((5, 5), False, True), ((5, 5, 3), True, True), ((4,), False, False), ((0, 5), False, False)],

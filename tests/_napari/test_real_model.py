@@ -12,6 +12,7 @@ from celltally._napari.tally import TallyWidget
 from celltally.model import Model
 from celltally.networks import build
 from celltally.progress import drain
+from celltally.types import Calibration
 
 TINY = {"widths": (8, 8), "encoder_blocks": (1, 1), "decoder_blocks": (1,), "depth": 8}
 
@@ -25,7 +26,7 @@ def tiny(tmp_path, monkeypatch):
     model = model.save(tmp_path / "models" / "tiny")
     monkeypatch.setattr(zoo, "shipped_models_dir", lambda: tmp_path / "none")
     monkeypatch.setattr(zoo, "user_models_dir", lambda: tmp_path / "models")
-    monkeypatch.setattr(counting, "_loaded", {})
+    monkeypatch.setattr(counting, "_loaded", [])
     return model
 
 
@@ -52,6 +53,21 @@ def test_the_model_is_loaded_once(tiny, monkeypatch):
     for _ in range(2):
         drain(counting.count_job(plane(np.eye(64)), tiny.record, 16.0, "a"))
     assert len(loads) == 1
+
+
+def test_a_recalibrated_copy_is_another_model(tiny, tmp_path):
+    """It has the same identity, for it counts the same; its name and intervals are its own."""
+    scores = tuple(float(i) for i in range(20))
+    calibration = Calibration(1.0, 0.0, 1.0, scores, n=20, groups=20, date="2026-01-01")
+    copy = tiny.with_calibration(calibration).save(tmp_path / "models" / "copy")
+    assert copy.sha256 == tiny.sha256
+    pixels = np.random.default_rng(0).normal(100, 10, (64, 64)).astype(np.float32)
+    told = [
+        drain(counting.count_job(plane(pixels), model.record, 16.0, "a")).prediction
+        for model in (tiny, copy)
+    ]
+    assert [p.model for p in told] == ["tiny", "copy"]
+    assert [p.calibration for p in told] == [None, calibration]
 
 
 @pytest.mark.gui

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from celltally._napari import image_section
 from celltally._napari import tally as module
+from celltally._napari.counting import Looked
 from celltally._napari.layers import density_layer, dots_layer, ring_layer
 from celltally._napari.planes import key_of
 from celltally._napari.tally import TallyWidget
 from celltally.errors import UserError
 from celltally.io import read_dots
+from celltally.types import Progress
 
 pytestmark = pytest.mark.gui
 
@@ -217,6 +222,11 @@ def test_a_reopened_widget_still_knows_the_result(counted, viewer, qtbot):
     again.jobs.stop()
 
 
+def test_a_closed_image_is_given_back(counted, viewer):
+    viewer.layers.remove("cells")
+    assert counted._results == {}
+
+
 def test_our_layers_are_no_images_to_count(counted):
     names = [counted.image.layer_box.itemText(i) for i in range(counted.image.layer_box.count())]
     assert names == ["cells"]
@@ -266,6 +276,50 @@ def test_the_diameter_is_estimated_and_cannot_be_negative(tally, viewer, image, 
     assert not tally.count_section.count_button.isEnabled()
     tally.image.diameter_edit.setValue(12)
     assert tally.problem() is None
+
+
+def test_what_is_estimated_late_does_not_touch_what_was_chosen_since(
+    tally, viewer, image, qtbot, monkeypatch
+):
+    go = threading.Event()
+
+    def look(plane, *, guess):
+        yield Progress(0, 0)
+        if plane.channel is None:
+            go.wait(10)
+        return Looked(plane.channel, 10.0 if plane.channel is None else 20.0)
+
+    monkeypatch.setattr(image_section, "look_job", look)
+    viewer.add_image(np.stack([image] * 3, axis=-1), rgb=True, name="colours")
+    tally.image.channel_box.setCurrentIndex(tally.image.channel_box.findText("red"))
+    qtbot.waitUntil(lambda: tally.image.diameter_px == 20.0)
+    assert tally.image.estimate_button.isEnabled()
+    go.set()
+    qtbot.wait(200)
+    assert tally.image.diameter_px == 20.0
+
+
+def test_the_estimate_button_speaks_of_the_image_in_view(tally, viewer, image, qtbot, monkeypatch):
+    viewer.add_image(image, name="a")
+    qtbot.waitUntil(lambda: tally.image.diameter_px == 10.0)
+    go = threading.Event()
+
+    def look(plane, *, guess):
+        yield Progress(0, 0)
+        go.wait(10)
+        return Looked(None, 20.0)
+
+    monkeypatch.setattr(image_section, "look_job", look)
+    viewer.add_image(image, name="b")
+    button = tally.image.estimate_button
+    assert (button.text(), button.isEnabled()) == ("Estimating…", False)
+    tally.image.layer_box.setCurrentIndex(0)
+    assert (button.text(), button.isEnabled()) == ("Estimate", True)
+    go.set()
+    qtbot.wait(200)
+    tally.image.layer_box.setCurrentIndex(1)
+    assert (button.text(), button.isEnabled()) == ("Estimate", True)
+    assert tally.image.diameter_px == 20.0
 
 
 def test_the_colour_that_shows_the_cells_is_guessed_and_can_be_chosen(

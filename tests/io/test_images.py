@@ -47,6 +47,12 @@ def test_grey_png(tmp_path, dtype):
     assert list_scenes(tmp_path / "a.png") == []
 
 
+def test_a_usual_picture_needs_no_codecs(tmp_path, monkeypatch):
+    iio.imwrite(tmp_path / "a.png", noise(20, 30))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    assert select_pixels(read_image(tmp_path / "a.png")).shape == (20, 30)
+
+
 @pytest.mark.parametrize("samples", [3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_colour_png(tmp_path, samples, dtype):

@@ -9,7 +9,6 @@ from celltally.record import ModelRecord
 
 __all__ = [
     "diameter_problem",
-    "level_problem",
     "model_warnings",
     "shape_problem",
     "view_problem",
@@ -75,13 +74,6 @@ def diameter_problem(diameter_px: float | None, shape: Sequence[int] | None = No
             f"A cell diameter of {diameter_px:g} px is larger than the image "
             f"({shape[1]} × {shape[0]} px); enter a smaller one."
         )
-    return None
-
-
-def level_problem(level: float) -> str | None:
-    """Whether a confidence level is one."""
-    if not 0 < level < 1:
-        return f"A confidence level lies between 0 and 100 %, not at {level * 100:g} %."
     return None
 
 

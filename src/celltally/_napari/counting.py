@@ -48,17 +48,17 @@ class Counted:
 
 
 #: The model used last; loading takes longer than counting a small image.
-_loaded: dict[str, Model] = {}
+_loaded: list[Model] = []
 
 
 def _load(record: ModelRecord) -> Model:
     from celltally import zoo
 
-    model = _loaded.get(record.sha256)
+    # Recalibrated models share an identity, so the whole record has to be the same.
+    model = next((m for m in _loaded if m.record == record), None)
     if model is None:
         model = zoo.load(record.path or record.name)
-        _loaded.clear()
-        _loaded[record.sha256] = model
+        _loaded[:] = [model]
     return model
 
 

@@ -37,6 +37,7 @@ class _Choice:
     diameter_px: float | None = None
     typed: bool = False
     looked: bool = False
+    looking: Plane | None = None  # what is being looked at
 
 
 class ImageSection(Section):
@@ -230,8 +231,9 @@ class ImageSection(Section):
         with QSignalBlocker(self.pixel_edit):
             self.pixel_edit.setValue((choice and choice.pixel_um) or 0)
         self._show_diameter()
-        for part in (self.pixel_edit, self.diameter_edit, self.estimate_button, self.ring_box):
+        for part in (self.pixel_edit, self.diameter_edit, self.ring_box):
             part.setEnabled(layer is not None)
+        self._show_looking()
         hint(
             self.note,
             ""
@@ -284,13 +286,14 @@ class ImageSection(Section):
             choice.looked = True
             hint(self.note, str(error))
             return
-        choice.looked, choice.typed = False, False
+        choice.looked, choice.typed, choice.looking = False, False, plane
         guess = plane.rgb and not choice.channel_chosen
-        self.estimate_button.setEnabled(False)
-        self.estimate_button.setText("Estimating…")
+        self._show_looking()
 
         def done(looked: Looked) -> None:
-            choice.looked = True
+            if choice.looking is not plane:
+                return  # another channel or plane is being looked at by now
+            choice.looked, choice.looking = True, None
             if looked.diameter_px is not None and not choice.typed:
                 choice.diameter_px = round(looked.diameter_px, 1)
             if guess and not choice.channel_chosen:
@@ -303,7 +306,9 @@ class ImageSection(Section):
             )
 
         def failed(error: Exception) -> None:
-            choice.looked = True
+            if choice.looking is not plane:
+                return
+            choice.looked, choice.looking = True, None
             self._looked(key, sentence(error))
 
         self._jobs.start(lambda: look_job(plane, guess=guess), on_done=done, on_failed=failed)
@@ -311,13 +316,17 @@ class ImageSection(Section):
     def _looked(self, key: str, sentence: str) -> None:
         if key != self._shown:
             return
-        self.estimate_button.setText("Estimate")
-        self.estimate_button.setEnabled(True)
+        self._show_looking()
         hint(self.note, sentence)
         self._show_channel()
         self._show_diameter()
         self._draw_ring_if_wanted()
         self.changed.emit()
+
+    def _show_looking(self) -> None:
+        looking = self._choice is not None and self._choice.looking is not None
+        self.estimate_button.setText("Estimating…" if looking else "Estimate")
+        self.estimate_button.setEnabled(self.layer is not None and not looking)
 
     def _show_diameter(self) -> None:
         choice = self._choice

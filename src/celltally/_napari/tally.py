@@ -91,6 +91,7 @@ class TallyWidget(QWidget):
         self.result.level_changed.connect(self._show_interval)
         self.result.save_counts.connect(self.save_counts)
         self.result.save_dots.connect(self.save_dots)
+        self.viewer.layers.events.removed.connect(self._layer_removed)
         self._hook_viewer()
         self._show_result()
         self._refresh()
@@ -119,12 +120,14 @@ class TallyWidget(QWidget):
         camera.center.connect(self._view_moved)
         camera.zoom.connect(self._view_moved)
         image, jobs, moved = self.image, self.jobs, self._view_moved
+        removed, forget = self.viewer.layers.events.removed, self._layer_removed
 
         def unhook(*_: object) -> None:
             jobs.stop()
             image.disconnect_viewer()
             camera.center.disconnect(moved)
             camera.zoom.disconnect(moved)
+            removed.disconnect(forget)
 
         self.destroyed.connect(unhook)
 
@@ -218,6 +221,11 @@ class TallyWidget(QWidget):
 
     # ---- result ----
 
+    def _layer_removed(self, event: Any = None) -> None:
+        """Forget closed images, whose pixels a result holds; our layers still know theirs."""
+        there = {key_of(layer) for layer in self.viewer.layers}
+        self._results = {key: r for key, r in self._results.items() if key in there}
+
     def _key(self) -> str | None:
         layer = self.image.layer
         return None if layer is None else key_of(layer)
@@ -261,8 +269,8 @@ class TallyWidget(QWidget):
 
     def _put_dots(self, key: str) -> None:
         """Put the dots above the threshold into their layer: those in view, if they are many."""
-        layer, result = self._layer(key), self._results[key]
-        if layer is None:
+        layer, result = self._layer(key), self._results.get(key)
+        if layer is None or result is None:
             return
         dots = result.counted.dots(result.threshold)
         shown, complete = self._in_view(key, dots)

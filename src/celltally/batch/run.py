@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ from celltally.batch.table import (
     typed,
 )
 from celltally.density import dots_from_prediction
+from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.io import (
     find_images,
@@ -232,11 +232,8 @@ def _check(settings: _Settings, resume: bool, table: Path | None) -> None:
         raise UserError(
             f"a level of {level:g} cannot be used: give a number between 0 and 1, such as 0.95"
         )
-    if diameter is not None and not (math.isfinite(diameter) and diameter > 0):
-        raise UserError(
-            f"a cell diameter of {diameter:g} px cannot be used: give a positive number of "
-            "pixels, or leave it out to have it estimated"
-        )
+    if diameter is not None and (problem := check_diameter(diameter)):
+        raise UserError(f"{problem}, or leave it out to have it estimated")
     for axis, index in settings.plane.items():
         if axis.upper() not in ("T", "Z") or index < 0:
             raise UserError(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from celltally import intervals, zoo
 from celltally.density import Matching, dots_from_prediction, match_dots
+from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.evaluate.metrics import count_metrics, dot_metrics
 from celltally.evaluate.plots import write_plots
@@ -139,11 +140,8 @@ def iter_evaluate(
         raise UserError(
             f"a level of {level:g} cannot be used: give a number between 0 and 1, such as 0.95"
         )
-    if isinstance(diameter, float | int) and not (math.isfinite(diameter) and diameter > 0):
-        raise UserError(
-            f"a cell diameter of {diameter:g} px cannot be used: give a positive number of "
-            "pixels, or 'auto' to have it estimated"
-        )
+    if isinstance(diameter, float | int) and (problem := check_diameter(diameter)):
+        raise UserError(f"{problem}, or 'auto' to have it estimated")
     dataset = read_dataset(folder)
     read_record(zoo.find(model))  # what is wrong with its files is said before torch is loaded
     if out is not None:

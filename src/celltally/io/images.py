@@ -167,7 +167,6 @@ def _kind(path: Path) -> str:
 
 
 def _read_picture(path: Path) -> Image:
-    import imagecodecs
     import imageio.v3 as iio
 
     try:
@@ -175,6 +174,8 @@ def _read_picture(path: Path) -> Image:
         deep = head.startswith(_PNG) and len(head) == 26 and head[24] == 16
         properties = iio.improps(path, index=0, plugin="pillow")
         if deep or properties.shape[0] * properties.shape[1] > _PILLOW_PIXELS:
+            import imagecodecs
+
             # Pillow would cut 16-bit colours to 8 bits, and refuses huge pictures.
             pixels = imagecodecs.imread(path, codec=["png" if head[:1] == b"\x89" else "jpeg"])
         else:
