@@ -102,7 +102,9 @@ def intensity_range(values: NDArray[np.float32]) -> IntensityRange:
     empty = _shows_nothing(grey, highest - lowest, noise)
     return IntensityRange(
         low=float(low),
-        high=float(max(high, low + NOISE_FLOOR * noise)) if high > low else float(low) + 1.0,
+        high=float(max(high, low + NOISE_FLOOR * noise))
+        if high > low
+        else float(low + max(1.0, abs(low))),
         noise=noise,
         empty=empty,
     )

@@ -183,8 +183,8 @@ def test_progress_comes_after_each_image(dataset, tiny, diameters):
     [
         ({"level": 0}, "level of 0"),
         ({"level": math.nan}, "level of nan"),
-        ({"diameter": 0}, "diameter of 0"),
-        ({"diameter": math.inf}, "diameter of inf"),
+        ({"diameter": 0}, "diameter 0 px"),
+        ({"diameter": math.inf}, "diameter inf"),
         ({"model": "nobody"}, "nobody"),
         ({"device": "abacus"}, "abacus"),
     ],

@@ -25,9 +25,9 @@ def test_blocks_see_counts_and_not_places():
     assert losses.block_count_loss(moved, target, (4,)) == 0
     assert losses.block_count_loss(moved, target, (1,)) > 0
     missing = torch.zeros_like(target)
-    assert losses.block_count_loss(missing, target, (8,)).item() == pytest.approx(1 / 8)
+    assert losses.block_count_loss(missing, target, (8,)).item() == pytest.approx(1 / 8**2)
     assert losses.block_count_loss(missing, target, (4, 8)).item() == pytest.approx(
-        (1 / 4 / 4 + 1 / 8) / 2
+        (1 / 4 / 4**2 + 1 / 8**2) / 2
     )
 
 

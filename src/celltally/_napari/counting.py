@@ -54,12 +54,16 @@ _loaded: list[Model] = []
 def _load(record: ModelRecord) -> Model:
     from celltally import zoo
 
-    # Recalibrated models share an identity, so the whole record has to be the same.
-    model = next((m for m in _loaded if m.record == record), None)
+    model = next((m for m in _loaded if _folder_of(m.record) == _folder_of(record)), None)
     if model is None:
         model = zoo.load(record.path or record.name)
         _loaded[:] = [model]
     return model
+
+
+def _folder_of(record: ModelRecord) -> tuple[object, ...]:
+    """Return what tells model folders apart: recalibrated copies share an identity."""
+    return record.path, record.sha256, record.files
 
 
 def count_job(

@@ -204,8 +204,9 @@ def _window(
 ) -> tuple[Tensor, NDArray[np.int64]]:
     """Cut a random window of an image, zeros beyond its borders; and its corner."""
     shape = np.array(values.shape[1:])
-    low = np.minimum(-OVERHANG, (shape - side) // 2)
-    high = np.maximum(shape - side + OVERHANG, low + 1)
+    overhang = min(OVERHANG, side // 2)  # a crop always sees some of the image
+    low = np.minimum(-overhang, (shape - side) // 2)
+    high = np.maximum(shape - side + overhang, low + 1)
     corner = rng.integers(low, high)
     y, x = (int(c) for c in corner)
     y0, x0 = max(y, 0), max(x, 0)
