@@ -19,8 +19,7 @@ class Augmentation:
     """Strengths of the changes; each is drawn anew for every crop.
 
     They are mild on purpose: a network that must find cells which noise and blur
-    have all but wiped out sees some in clean images where there are none (measured
-    on H&E: clean training images were overcounted by a tenth to a third).
+    have all but wiped out may see some in clean images where there are none.
 
     Attributes
     ----------
