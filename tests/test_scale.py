@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.scale import (
     LARGEST_SIDE,
     MARGIN,
-    check_diameter,
     density_grid,
     model_shape,
     pad_with_margin,

@@ -14,7 +14,6 @@ from celltally.types import Grid
 
 __all__ = [
     "THUMBNAIL",
-    "check_diameter",
     "density_grid",
     "model_shape",
     "pad_with_margin",

@@ -17,6 +17,7 @@ from typing import Any
 from lightning.fabric import Fabric, seed_everything
 from torch import nn
 
+from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.learn.calibrate import calibrate_on
 from celltally.learn.data import Dataset, Sample, hash_samples, read_dataset, split_by_group
@@ -27,7 +28,6 @@ from celltally.learn.validate import overall_error, validate
 from celltally.model import Model
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
 from celltally.record import TrainingSet
-from celltally.scale import check_diameter
 from celltally.types import Progress
 
 __all__ = ["TrainingPlan", "iter_train"]
