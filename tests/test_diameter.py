@@ -47,6 +47,11 @@ def test_the_estimate_grows_with_the_cells(field):
     assert large / middle == pytest.approx(2, rel=0.25)
 
 
+def test_it_is_given_to_a_tenth(field):
+    estimate = estimate_diameter(field(4.3))
+    assert estimate == round(estimate, 1)
+
+
 def test_it_does_not_depend_on_gain_type_or_orientation(field):
     pixels = field(4.0)
     estimate = estimate_diameter(pixels)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from celltally import preprocess, scale
 from celltally.errors import UserError
 from celltally.model import Model
 from celltally.networks import build
@@ -174,6 +175,22 @@ def test_every_missing_file_is_noticed(folder, name):
 def test_an_altered_record_is_noticed(folder, change, words):
     edit_record(folder, change)
     with pytest.raises(UserError, match=words):
+        Model.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("module", "constant", "value", "said"),
+    [
+        (preprocess, "CEILING", 2.0, "ceiling: 3.0 against 2.0"),
+        (preprocess, "CLEAR", 9.0, "clear: 20.0 against 9.0"),
+        (scale, "MARGIN", 64, "margin: 32 against 64"),
+    ],
+)
+def test_a_model_of_another_preprocessing_is_refused(
+    folder, monkeypatch, module, constant, value, said
+):
+    monkeypatch.setattr(module, constant, value)
+    with pytest.raises(UserError, match=f"another preprocessing.*{said}"):
         Model.load(folder)
 
 

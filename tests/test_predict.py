@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from celltally.devices import SMALLEST_TILE
+from celltally.diameter import estimate_diameter
 from celltally.errors import OutOfMemoryError, UserError
 from celltally.networks import Output
 from celltally.predict import infer, iter_predict, predict
@@ -47,7 +48,11 @@ def test_what_a_prediction_holds(tiny_model, cells):
     assert prediction.diameter_px == 12.0
     assert (prediction.model, prediction.model_sha256) == ("tiny", tiny_model.sha256)
     assert (prediction.calibration, prediction.calibration_sha256) == (None, "")
-    assert set(prediction.statistics) == {"contrast", "colour", "brightness"}
+    assert set(prediction.statistics) == {
+        "contrast", "colour", "brightness", "diameter_px", "diameter_ratio"
+    }  # fmt: skip
+    assert prediction.statistics["diameter_px"] == 12.0
+    assert prediction.statistics["diameter_ratio"] == 12.0 / estimate_diameter(cells)
     assert prediction.image == "a.png"
     assert prediction.seconds > 0
     assert prediction.notes == ()
@@ -91,7 +96,7 @@ def test_a_constant_image_without_a_diameter_has_the_models(tiny_model):
 
 
 def test_the_diameter_is_estimated_where_none_is_given(tiny_model, cells, monkeypatch):
-    monkeypatch.setattr(module, "estimate_diameter", lambda pixels: 24.0)
+    monkeypatch.setattr(module, "diameter_of", lambda values: 24.0)
     prediction = predict(tiny_model, cells, device="cpu")
     assert prediction.diameter_px == 24.0
     assert prediction.grid.step == (2 * 101 / 50, 2 * 83 / 42)

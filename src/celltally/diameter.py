@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from celltally.preprocess import normalise
 
-__all__ = ["band_features", "check_diameter", "estimate_diameter", "position"]
+__all__ = ["band_features", "check_diameter", "diameter_of", "estimate_diameter", "position"]
 
 #: Bands of the scale space, two an octave, the first at this sigma in pixels.
 BANDS, FIRST_SIGMA = 14, 0.7
@@ -27,6 +27,8 @@ BANDS, FIRST_SIGMA = 14, 0.7
 WINDOW = 448
 #: What looks smaller than this is noise; cells that small would make huge images.
 SMALLEST_PX = 3.0
+#: Images that are narrower than this, in pixels, show no cell to be measured.
+SHORTEST_SIDE = 8
 #: Cell diameter in pixels that no image has room for.
 LARGEST_DIAMETER = 100_000
 WEIGHTS = Path(__file__).with_suffix(".npz")
@@ -61,10 +63,19 @@ def estimate_diameter(pixels: NDArray[np.generic]) -> float | None:
         When the pixels are no image plane.
     """
     values, scaling = normalise(pixels)
-    if scaling.empty or min(values.shape[1:]) < 8:
+    return None if scaling.empty else diameter_of(values)
+
+
+def diameter_of(values: NDArray[np.float32]) -> float | None:
+    """Typical cell diameter in pixels of a normalised ``(C, H, W)`` image.
+
+    To a tenth of a pixel, as people type it, so that a count can be repeated with the
+    diameter that was shown. None where a side is too short to see a cell.
+    """
+    if min(values.shape[1:]) < SHORTEST_SIDE:
         return None
     bands = position(band_features(values.mean(axis=0)), _weights())
-    return max(SMALLEST_PX, float(FIRST_SIGMA * 2 ** (bands / 2)))
+    return round(max(SMALLEST_PX, float(FIRST_SIGMA * 2 ** (bands / 2))), 1)
 
 
 def band_features(grey: NDArray[np.float32]) -> NDArray[np.float32]:

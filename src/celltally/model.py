@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from celltally import __version__, preprocess
+from celltally import __version__, preprocess, scale
 from celltally.card import render_card
 from celltally.errors import UserError
 from celltally.networks import CountingNetwork, build, config_of
@@ -103,11 +104,7 @@ class Model:
             network=name_of(network),
             config=config_of(network),
             diameter_px=float(diameter_px),
-            preprocessing={
-                "percentiles": list(preprocess.PERCENTILES),
-                "noise_floor": preprocess.NOISE_FLOOR,
-                "ceiling": preprocess.CEILING,
-            },
+            preprocessing=_preprocessing(),
             stride=network.stride,
             halo=network.halo,
             parameters=sum(p.numel() for p in network.parameters()),
@@ -189,11 +186,30 @@ class Model:
                 f"{folder / RECORD} states another identity than its content has; "
                 "copy the model again"
             )
+        if differing := _differing(record.preprocessing, _preprocessing()):
+            raise UserError(
+                f"the model {record.name!r} was made with another preprocessing than this "
+                f"program's ({differing}), so its counts would be wrong; count with celltally "
+                f"{record.celltally or 'as it was then'} or train the model again"
+            )
         # Only what the record lists was verified, so nothing else is read.
         calibration, digest = read_calibration(folder) if record.is_calibrated else (None, "")
         prototypes = read_prototypes(folder) if PROTOTYPES in record.files else ()
         pictures = _read_pictures(record, prototypes)
         return cls(network, record, calibration, digest, prototypes, pictures)
+
+
+def _preprocessing() -> dict[str, Any]:
+    """How images are made ready for networks, as records tell it."""
+    return {**preprocess.settings(), **scale.settings()}
+
+
+def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Name the first setting that differs, with both values; "" where none does."""
+    for name in sorted({*theirs, *ours}):
+        if theirs.get(name) != ours.get(name):
+            return f"{name}: {theirs.get(name)} against {ours.get(name)}"
+    return ""
 
 
 def _is_foreign(folder: Path) -> bool:

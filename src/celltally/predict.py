@@ -17,7 +17,7 @@ from celltally.devices import (
     is_out_of_memory,
     resolve_device,
 )
-from celltally.diameter import estimate_diameter
+from celltally.diameter import diameter_of
 from celltally.errors import OutOfMemoryError
 from celltally.model import Model
 from celltally.networks import CountingNetwork
@@ -90,8 +90,9 @@ def iter_predict(
     target = resolve_device(device)
     values, scaling = normalise(pixels)
     image_shape = (int(values.shape[1]), int(values.shape[2]))
+    estimated = None if scaling.empty else diameter_of(values)
     if diameter_px is None:
-        diameter_px = estimate_diameter(pixels) or model.diameter_px
+        diameter_px = estimated or model.diameter_px
     shape = model_shape(image_shape, diameter_px, model.diameter_px)
     grid = density_grid(image_shape, shape, model.network.stride)
     notes: tuple[str, ...] = ()
@@ -123,11 +124,18 @@ def iter_predict(
         model_sha256=model.sha256,
         calibration=model.calibration,
         calibration_sha256=model.calibration_sha256,
-        statistics={} if scaling.empty else dict(image_statistics(values, scaling)),
+        statistics={}
+        if estimated is None
+        else {**image_statistics(values, scaling), **_size_statistics(diameter_px, estimated)},
         image=image,
         seconds=time.perf_counter() - start,
         notes=notes,
     )
+
+
+def _size_statistics(diameter_px: float, estimated: float) -> dict[str, float]:
+    """Figures of the cell size that was counted with, and of its distance from the estimate."""
+    return {"diameter_px": float(diameter_px), "diameter_ratio": diameter_px / estimated}
 
 
 def infer(

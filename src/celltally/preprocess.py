@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,14 @@ from scipy.ndimage import gaussian_filter
 
 from celltally.errors import UserError
 
-__all__ = ["IntensityRange", "finite", "image_statistics", "intensity_range", "normalise"]
+__all__ = [
+    "IntensityRange",
+    "finite",
+    "image_statistics",
+    "intensity_range",
+    "normalise",
+    "settings",
+]
 
 #: Lower and upper percentile that become 0 and 1.
 PERCENTILES = (0.5, 99.9)
@@ -30,6 +38,18 @@ LARGEST_VALUE = 1e37
 CLEAR, BLUR = 20.0, 2.0
 #: Percentiles of larger images are taken from a regular subsample.
 SAMPLE_PIXELS = 4_000_000
+
+
+def settings() -> dict[str, Any]:
+    """Everything here that a count depends on, as a model records it."""
+    return {
+        "percentiles": list(PERCENTILES),
+        "noise_floor": NOISE_FLOOR,
+        "ceiling": CEILING,
+        "clear": CLEAR,
+        "blur": BLUR,
+        "sample_pixels": SAMPLE_PIXELS,
+    }
 
 
 @dataclass(frozen=True)

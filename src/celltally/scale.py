@@ -18,6 +18,7 @@ __all__ = [
     "model_shape",
     "pad_with_margin",
     "rescale",
+    "settings",
     "thumbnail",
 ]
 
@@ -29,6 +30,11 @@ THUMBNAIL = 64
 MARGIN = 32
 #: Model-scale pixels along one side that no image needs.
 LARGEST_SIDE = 200_000
+
+
+def settings() -> dict[str, int]:
+    """Everything here that a count depends on, as a model records it."""
+    return {"margin": MARGIN, "thumbnail": THUMBNAIL}
 
 
 def model_shape(

@@ -26,7 +26,7 @@ def prediction_of(
     count: float = 100.0,
     variance: float = 50.0,
     calibration: Calibration | None = CALIBRATION,
-    **statistics: float,
+    **unusual: float,
 ) -> Prediction:
     density = np.full((1, 4, 5), count / 20, dtype=np.float32)
     return Prediction(
@@ -38,7 +38,7 @@ def prediction_of(
         model="fake",
         model_sha256="c0ffee",
         calibration=calibration,
-        statistics=statistics,
+        statistics={"diameter_px": 12.0, "contrast": 1.5} | unusual,
     )
 
 
@@ -96,7 +96,24 @@ def test_an_unlike_image_is_named_and_keeps_its_bounds() -> None:
 def test_a_statistic_without_words_of_its_own() -> None:
     calibration = replace(CALIBRATION, ranges={"wobble": (0.0, 1.0)})
     assert "wobble much higher" in of(prediction_of(calibration=calibration, wobble=9.0)).reason
-    assert of(prediction_of(calibration=calibration, wobble=math.nan)).kind == "calibrated"
+
+
+@pytest.mark.parametrize("statistics", [{}, {"diameter_px": 12.0}, {"contrast": math.nan}])
+def test_an_image_that_shows_too_little_is_not_calibrated(statistics: dict[str, float]) -> None:
+    interval = of(replace(prediction_of(count=0.0, variance=0.0), statistics=statistics))
+    assert interval.kind == "not calibrated"
+    assert interval.reason == "the image shows too little to be compared with those seen"
+
+
+def test_a_diameter_that_the_image_contradicts() -> None:
+    calibration = replace(CALIBRATION, ranges={"diameter_ratio": (0.7, 1.4)})
+    small = of(prediction_of(calibration=calibration, diameter_ratio=0.5))
+    large = of(prediction_of(calibration=calibration, diameter_ratio=3.0))
+    assert small.kind == large.kind == "not calibrated"
+    assert small.reason.startswith("the diameter is smaller than the cells look (0.5;")
+    assert large.reason.startswith("the diameter is much larger than the cells look (3;")
+    right = of(prediction_of(calibration=calibration, diameter_ratio=1.0))
+    assert right.kind == "calibrated"
 
 
 def test_a_prediction_that_is_not_finite_has_no_bounds() -> None:

@@ -145,17 +145,21 @@ def test_the_same_seed_draws_the_same_batches(image):
 def test_whole_images_of_which_the_count_is_known(image):
     images = [image((40, 60), n=3, count=7), image((33, 21), n=2, count=2)]
     source = CountBatches(
-        images, count=6, multiple=16, rng=np.random.default_rng(0), augmentation=None
+        images, count=6, multiple=16, stride=2, rng=np.random.default_rng(0), augmentation=None
     )
     batch = next(source)
     assert batch.density is None
     assert batch.images.shape == (6, 3, 48 + 2 * MARGIN, 64 + 2 * MARGIN)
     assert set(batch.counts.tolist()) == {7.0, 2.0}
-    for values, count in zip(batch.images, batch.counts, strict=True):
+    assert batch.inside.shape == (6, 1, 24 + MARGIN, 32 + MARGIN)
+    for values, within, count in zip(batch.images, batch.inside, batch.counts, strict=True):
         shape = (40, 60) if count == 7 else (33, 21)
         inside = values[:, MARGIN : MARGIN + shape[0], MARGIN : MARGIN + shape[1]]
         assert (inside > 0).all()
         assert inside.sum() == pytest.approx(values.sum())
+        first, rows, columns = MARGIN // 2, -(-shape[0] // 2), -(-shape[1] // 2)
+        assert (within[0, first : first + rows, first : first + columns] == 1).all()
+        assert within.sum() == rows * columns  # cells half in the image count, others not
 
 
 def test_whole_images_are_augmented_alike_for_the_same_seed(image):
@@ -163,12 +167,19 @@ def test_whole_images_are_augmented_alike_for_the_same_seed(image):
         rng = np.random.default_rng(seed)
         return next(
             CountBatches(
-                [image((40, 60))], count=2, multiple=16, rng=rng, augmentation=Augmentation()
+                [image((40, 60))],
+                count=2,
+                multiple=16,
+                stride=2,
+                rng=rng,
+                augmentation=Augmentation(blank=0),
             )
-        ).images
+        )
 
-    assert torch.equal(draw(1), draw(1))
-    assert draw(1).shape != draw(2).shape or not torch.equal(draw(1), draw(2))
+    first, again, other = draw(1), draw(1), draw(2)
+    assert torch.equal(first.images, again.images)
+    assert first.images.shape != other.images.shape or not torch.equal(first.images, other.images)
+    assert not torch.equal(first.thumbnails, other.thumbnails)  # of the changed images
 
 
 def test_a_batch_moves_to_a_device(image):

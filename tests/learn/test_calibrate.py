@@ -44,6 +44,14 @@ def test_the_interval_holds_what_it_was_calibrated_with(tiny_model, dataset_fold
         assert 0 <= interval.low <= interval.high
 
 
+def test_sizes_are_widened_by_a_factor(tiny_model, dataset_folder):
+    sizes = (6.0, 24.0)
+    sets = [read_dataset(dataset_folder(f"cal{d:g}", [3], diameter_px=d)) for d in sizes]
+    pairs = [(dataset, dataset.samples[0]) for dataset in sets]
+    ranges = drain(calibrate_on(tiny_model, pairs, device="cpu")).calibration.ranges
+    assert ranges["diameter_px"] == pytest.approx((6 / 2**0.5, 24 * 2**0.5))
+
+
 def test_groups_are_counted(tiny_model, dataset_folder):
     stems = ["w1-a", "w1-b", "w2-a"]
     folder = dataset_folder("cal", [3, 5, 4], stems=stems, group_pattern=r"(w\d)")

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from celltally.errors import UserError
+from celltally.learn.batches import CountBatches
 from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, total_loss, variance_only
-from celltally.networks import build
+from celltally.networks import Output, build
 from celltally.progress import drain
 
 FAST = FitConfig(crop=32, batch=2, count_batch=2, count_every=2, validate_every=4)
@@ -240,3 +241,30 @@ def test_minutes_are_a_budget_as_well(new_network, prepared_images, fabric):
 def test_an_unknown_device():
     with pytest.raises(UserError, match="no device 'gpu'"):
         make_fabric("gpu")
+
+
+@pytest.mark.parametrize("loss", [total_loss, variance_only])
+def test_what_lies_in_the_padding_is_not_asked_of_the_count(new_network, prepared_images, loss):
+    """Predictions cut the padding off, so a density there must neither help nor harm."""
+
+    class Padded(torch.nn.Module):
+        def __init__(self, outside: float) -> None:
+            super().__init__()
+            self.outside = outside
+
+        def encode_context(self, thumbnails):
+            return None
+
+        def forward(self, images, context):
+            density = torch.full_like(inside, 0.01) + self.outside * (1 - inside)
+            return Output(density, density.log())
+
+    images = prepared_images(counts=[5], labels="counts")
+    source = CountBatches(
+        images, count=2, multiple=16, stride=2, rng=np.random.default_rng(0), augmentation=None
+    )
+    batch = next(source)
+    inside = batch.inside
+    assert loss(Padded(0.0), batch, FAST) == loss(Padded(9.0), batch, FAST)
+    whole = replace(batch, inside=None)
+    assert loss(Padded(0.0), whole, FAST) != loss(Padded(9.0), whole, FAST)

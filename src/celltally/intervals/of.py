@@ -16,6 +16,10 @@ __all__ = ["of", "unlike"]
 # What is said of a statistic below and above the range seen; {} takes "much " or "".
 _WORDS = {
     "diameter_px": ("cells {}smaller than any seen", "cells {}larger than any seen"),
+    "diameter_ratio": (
+        "the diameter is {}smaller than the cells look",
+        "the diameter is {}larger than the cells look",
+    ),
     "contrast": ("contrast {}lower than any seen", "contrast {}higher than any seen"),
     "noise": ("noise {}weaker than any seen", "noise {}stronger than any seen"),
     "density": ("cells {}sparser than any seen", "cells {}more crowded than any seen"),
@@ -82,12 +86,15 @@ def of(prediction: Prediction, level: float = 0.95) -> Interval:
 def unlike(prediction: Prediction, calibration: Calibration) -> tuple[str, ...]:
     """Return in words in what an image is unlike all those seen; empty where it is like them.
 
-    Statistics that only one side knows, or that are NaN, are passed over.
+    Images of which a statistic could not be taken (they are empty, or a few pixels
+    wide) cannot be like the others.
     """
     sentences = []
     for name, (low, high) in calibration.ranges.items():
         value = prediction.statistics.get(name, math.nan)
-        if math.isnan(value) or low <= value <= high:
+        if math.isnan(value):
+            return ("the image shows too little to be compared with those seen",)
+        if low <= value <= high:
             continue
         above = value > high
         generic = (f"{name} {{}}lower than any seen", f"{name} {{}}higher than any seen")

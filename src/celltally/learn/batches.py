@@ -15,7 +15,7 @@ from celltally.density import density_map
 from celltally.learn.augment import Augmentation, blank_field
 from celltally.learn.prepare import PreparedImage
 from celltally.preprocess import normalise
-from celltally.scale import MARGIN, pad_with_margin
+from celltally.scale import MARGIN, pad_with_margin, thumbnail
 from celltally.types import Grid
 
 __all__ = ["Batch", "CountBatches", "DotBatches"]
@@ -41,12 +41,16 @@ class Batch:
         ``(N,)`` true counts.
     density
         ``(N, 1, s, s)``, or None where only counts are known.
+    inside
+        ``(N, 1, s, s)``, 1 where a density cell lies in its image and 0 in the zeros
+        around it; None for batches with a density.
     """
 
     images: Tensor
     thumbnails: Tensor
     counts: Tensor
     density: Tensor | None = None
+    inside: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Move the batch to a device, images channels-last."""
@@ -55,6 +59,7 @@ class Batch:
             thumbnails=self.thumbnails.to(device),
             counts=self.counts.to(device),
             density=None if self.density is None else self.density.to(device),
+            inside=None if self.inside is None else self.inside.to(device),
         )
 
 
@@ -162,41 +167,47 @@ class CountBatches:
         *,
         count: int,
         multiple: int,
+        stride: int,
         rng: np.random.Generator,
         augmentation: Augmentation | None,
     ) -> None:
         self.images, self.count = list(images), count
-        self.multiple, self.rng, self.augmentation = multiple, rng, augmentation
+        self.multiple, self.stride = multiple, stride
+        self.rng, self.augmentation = rng, augmentation
 
     def __next__(self) -> Batch:
         """Draw a batch, padded with zeros to a common shape."""
         chosen = [self.images[self.rng.integers(len(self.images))] for _ in range(self.count)]
-        values = [self._whole(image) for image in chosen]
-        height = max(v.shape[1] for v in values)
-        width = max(v.shape[2] for v in values)
-        padded = [
-            pad_with_margin(
-                functional.pad(v, (0, width - v.shape[2], 0, height - v.shape[1])), self.multiple
-            )
-            for v in values
-        ]
+        drawn = [self._whole(image) for image in chosen]
+        height = max(v.shape[1] for v, _ in drawn)
+        width = max(v.shape[2] for v, _ in drawn)
+        padded, inside = [], []
+        for values, _ in drawn:
+            around = (0, width - values.shape[2], 0, height - values.shape[1])
+            known = torch.ones(1, *values.shape[1:])
+            padded.append(pad_with_margin(functional.pad(values, around), self.multiple))
+            inside.append(pad_with_margin(functional.pad(known, around), self.multiple))
         return Batch(
             images=torch.stack([v.expand(3, -1, -1) for v in padded]),
-            thumbnails=torch.stack([image.thumbnail for image in chosen]),
+            thumbnails=torch.stack([thumb for _, thumb in drawn]),
             counts=torch.tensor([image.count for image in chosen], dtype=torch.float32),
+            # A density cell that lies half in the image counts, as it does in predictions.
+            inside=functional.max_pool2d(torch.stack(inside), self.stride),
         )
 
-    def _whole(self, image: PreparedImage) -> Tensor:
+    def _whole(self, image: PreparedImage) -> tuple[Tensor, Tensor]:
+        """Values of a changed image, and its thumbnail."""
         values = image.values.float()
         if self.augmentation is None:
-            return values
+            return values, image.thumbnail
         zoom = float(self.augmentation.zoom ** self.rng.uniform(-0.5, 0.5))
         shape = [max(1, round(side * zoom)) for side in values.shape[1:]]
         values = functional.interpolate(
             values[None], shape, mode="bilinear", antialias=True, align_corners=False
         )[0]
         flips = [dim for dim in (1, 2) if self.rng.random() < 0.5]
-        return self.augmentation.photometric(values.flip(flips), self.rng)
+        values = self.augmentation.photometric(values.flip(flips), self.rng)
+        return values, thumbnail(values)
 
 
 def _window(

@@ -18,8 +18,10 @@ from celltally.types import Prediction, Progress
 
 __all__ = ["calibrate_on", "iter_calibrate"]
 
-#: Statistics may lie this share of the seen range outside of it.
+#: Statistics may lie this share of the seen range outside of it, sizes and ratios of
+#: sizes on a logarithmic scale.
 MARGIN = 0.25
+LOGARITHMIC = frozenset({"diameter_px", "diameter_ratio"})
 
 
 def iter_calibrate(
@@ -93,6 +95,11 @@ def _ranges(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]
     ranges = {}
     for name in sorted(names):
         seen = [p.statistics[name] for p in predictions if name in p.statistics]
-        margin = MARGIN * (max(seen) - min(seen))
-        ranges[name] = (min(seen) - margin, max(seen) + margin)
+        low, high = min(seen), max(seen)
+        if name in LOGARITHMIC:
+            factor = (high / low) ** MARGIN
+            ranges[name] = (low / factor, high * factor)
+        else:
+            margin = MARGIN * (high - low)
+            ranges[name] = (low - margin, high + margin)
     return ranges

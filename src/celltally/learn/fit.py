@@ -249,7 +249,7 @@ def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Ten
         context = context * kept
     output: Output = network(batch.images, context)
     if batch.density is None:
-        return config.count_weight * losses.count_loss(output.density, batch.counts)
+        return config.count_weight * losses.count_loss(_inside(output.density, batch), batch.counts)
     gain = float(getattr(network.config, "gain", 1.0))
     total = losses.density_loss(output.density, batch.density, gain)
     total = total + config.block_weight * losses.block_count_loss(
@@ -271,13 +271,18 @@ def variance_only(network: CountingNetwork, batch: Batch, config: FitConfig) -> 
     """Loss of the variance head; nothing else learns from it."""
     output: Output = network(batch.images, network.encode_context(batch.thumbnails))
     if batch.density is None:
-        error = (output.density.sum(dim=(1, 2, 3)) - batch.counts).detach()
-        variance = output.log_variance.exp().sum(dim=(1, 2, 3)) + 1e-6
+        error = (_inside(output.density, batch).sum(dim=(1, 2, 3)) - batch.counts).detach()
+        variance = _inside(output.log_variance.exp(), batch).sum(dim=(1, 2, 3)) + 1e-6
         # One number per image: the block is the image.
         return 0.5 * (error.square() / variance + variance.log()).mean()
     return losses.variance_loss(
         output.density, output.log_variance, batch.density, (8, 32, batch.density.shape[-1])
     )
+
+
+def _inside(density: Tensor, batch: Batch) -> Tensor:
+    """Zero what lies in the padding around the images, as predictions cut it off."""
+    return density if batch.inside is None else density * batch.inside
 
 
 class _Batches:
@@ -317,6 +322,7 @@ class _Batches:
                 counted,
                 count=config.count_batch,
                 multiple=network.multiple,
+                stride=network.stride,
                 rng=rng,
                 augmentation=config.augmentation,
             )
