@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import center_of_mass, label
 
+import celltally.learn.batches as module
 from celltally.learn.augment import Augmentation
 from celltally.learn.batches import CountBatches, DotBatches
 from celltally.learn.data import Sample
@@ -36,16 +37,30 @@ def image(draw_cells, scatter):
     return draw
 
 
+@pytest.fixture(autouse=True)
+def one_side(monkeypatch):
+    """Crops of one size, so that a test knows what it looks at."""
+    monkeypatch.setattr(module, "SIDES", (1.0,))
+
+
 def batches(images, augmentation=None, seed=0, size=64, count=4, stride=2):
     return DotBatches(
         images,
         size=size,
         count=count,
+        multiple=16,
         stride=stride,
         nominal_px=12.0,
         rng=np.random.default_rng(seed),
         augmentation=augmentation,
     )
+
+
+def test_batches_differ_in_size_and_have_as_many_pixels(image, monkeypatch):
+    monkeypatch.setattr(module, "SIDES", (0.5, 0.75, 1.0))
+    source = batches([image()], size=64, count=9)
+    shapes = {tuple(next(source).images.shape) for _ in range(30)}
+    assert shapes == {(36, 3, 32, 32), (16, 3, 48, 48), (9, 3, 64, 64)}
 
 
 def centres(field, threshold):

@@ -64,8 +64,8 @@ class FitConfig:
     Attributes
     ----------
     crop, batch
-        Side of a crop at model scale, and crops per step. Crops smaller than the
-        network's reach show its deepest level borders everywhere.
+        Side of the largest crops at model scale, and how many of them make a step;
+        smaller crops make up for it in number.
     count_batch, count_every
         Whole images with counts only: images per step, and how often such a step
         is mixed in.
@@ -308,6 +308,7 @@ class _Batches:
                 dotted,
                 size=config.crop,
                 count=config.batch,
+                multiple=network.multiple,
                 stride=network.stride,
                 nominal_px=nominal_px,
                 rng=rng,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -289,14 +289,23 @@ class _Trainer:
                 "seed": self.config.seed,
                 "steps": self.steps,
                 "minutes": round((time.monotonic() - self.start) / 60, 1),
-                "crops per step": f"{self.config.batch} of {self.config.crop} px",
+                "crops per step": f"{self.config.batch} of {self.config.crop} px, or more of smaller ones",
                 "learning rate": self.config.learning_rate,
+                "crops drawn": _told(self.config.set_weights),
                 **self.notes,
             },
             parent=None if self.parent is None else self.parent.sha256,
             created=date.today().isoformat(),
         )
         return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)
+
+
+def _told(set_weights: Mapping[str, float]) -> str:
+    """Say how often the data sets' crops are drawn, for the record."""
+    if not set_weights:
+        return "from every set alike"
+    named = ", ".join(f"{name} × {weight:g}" for name, weight in set_weights.items())
+    return f"{named}, others × 1"
 
 
 def _sources(pairs: Pairs) -> tuple[TrainingSet, ...]:
