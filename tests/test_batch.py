@@ -231,8 +231,8 @@ def test_names_of_any_bytes_stay_exact(tmp_path, model_folder, counted):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"level": 0.0}, "level of 0 "),
-        ({"level": 1.0}, "level of 1 "),
+        ({"level": 0.0}, "level of 0.0 "),
+        ({"level": 1.0}, "level of 1.0 "),
         ({"level": float("nan")}, "level of nan"),
         ({"diameter_px": -3.0}, "diameter -3"),
         ({"diameter_px": 0.0}, "diameter 0"),
@@ -342,6 +342,29 @@ def test_resume_after_a_kill_in_the_middle_of_a_row(folder, model_folder, counte
     count(folder, model=model_folder, out=out, resume=True)
     assert counted == ["c.tif"]
     assert len(read_counts(out)) == 3
+
+
+def test_a_table_with_a_damaged_row_is_not_gone_on_with(folder, model_folder, counted, tmp_path):
+    out = tmp_path / "counts.csv"
+    count(folder, model=model_folder, out=out)
+    header, first, *others = out.read_text().splitlines()
+    damaged = "\n".join([header, first.partition(",")[2], *others]) + "\n"
+    out.write_text(damaged)
+    with pytest.raises(UserError, match="row 2 has 17 columns instead of 18"):
+        count(folder, model=model_folder, out=out, resume=True)
+    assert out.read_text() == damaged
+
+
+def test_densities_in_the_counted_folder_are_no_images(folder, model_folder, counted):
+    """They lie there after the first run, beside the images."""
+    for _ in range(2):
+        table = count(folder, model=model_folder, density_dir=folder / "maps", recursive=True)
+        assert list(table["image"]) == ["a.png", "b.png", "c.tif"]
+
+
+def test_a_level_near_one_is_told_as_it_is(folder, model_folder, counted, tmp_path):
+    table = count(folder, model=model_folder, out=tmp_path / "c.csv", level=0.99999999)
+    assert set(table["level"]) == {0.99999999}
 
 
 def test_resume_tries_failed_images_again(folder, model_folder, counted, tmp_path):

@@ -20,7 +20,9 @@ import torch
 from celltally import __version__, zoo
 from celltally.batch import COLUMNS
 from celltally.cli import run
+from celltally.cli._output import follow
 from celltally.errors import UserError
+from celltally.learn.data import read_dataset
 from celltally.model import Model
 from celltally.networks import build
 from celltally.types import Calibration, Progress
@@ -362,6 +364,32 @@ def test_ctrl_c_keeps_what_is_done(tiny, picture, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_stops_between_two_steps_and_twice_at_once(presses):
+    """In the middle of a step a library may be half-way through a file."""
+    seen = []
+
+    def job():
+        try:
+            yield Progress(1, 3)
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
+            seen.append("the step was finished")
+            yield Progress(2, 3)
+            seen.append("the next was begun")
+            yield Progress(3, 3)
+        finally:
+            seen.append("closed")
+
+    earlier = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        follow(job(), "counting", lambda draw, step: seen.append(f"step {step.done}"))
+    steps = ["step 1", "the step was finished", "step 2"] if presses == 1 else ["step 1"]
+    assert seen == [*steps, "closed"]
+    assert signal.getsignal(signal.SIGINT) is earlier
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_process_leaves_its_rows(tiny, tmp_path, how):
     pictures = tmp_path / "pictures"
@@ -539,12 +567,14 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     out = tmp_path / "mine"
     common = ["train", str(dataset), "--out", str(out), "--network", "tally", "--seed", "5"]
     more = ["--steps", "3", "--val", str(dataset), "--sample", "Discs.", "--json"]
+    more += ["--weight", f"{read_dataset(dataset).name}=2.5"]
     assert run([*common, *more]) == 0
     output = capsys.readouterr()
     assert fake_training["data"] == [dataset]
     assert fake_training["val"] == [dataset]
     assert (fake_training["steps"], fake_training["minutes"]) == (3, None)
     assert (fake_training["seed"], fake_training["sample"]) == (5, "Discs.")
+    assert fake_training["fit"].set_weights == {read_dataset(dataset).name: 2.5}
     assert "validation error 1" in output.err
     assert "loss 0.5" in output.err
     assert json.loads(output.out)["path"] == str(out)
@@ -563,6 +593,11 @@ def test_train_takes_half_an_hour_unless_told(fake_training, dataset, tmp_path):
         (["--minutes", "-1"], "-1 minutes"),
         (["--minutes", "nan"], "nan minutes"),
         (["--val", "nowhere"], "nowhere"),
+        (["--weight", "blobs"], "--weight blobs cannot be used"),
+        (["--weight", "blobs=much"], "blobs=much"),
+        (["--weight", "blobs=0"], "blobs=0"),
+        (["--weight", "blobs=inf"], "blobs=inf"),
+        (["--weight", "elsewhere=2"], "'elsewhere'"),
     ],
 )
 def test_train_refuses_wrong_arguments(fake_training, dataset, tmp_path, capsys, options, words):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from celltally import preprocess, scale
+from celltally import preprocess, scale, zoo
 from celltally.errors import UserError
 from celltally.model import Model
 from celltally.networks import build
-from celltally.record import PatchRecord, PrototypeRecord, sha256_of
+from celltally.record import PatchRecord, PrototypeRecord, set_aside, sha256_of
 from celltally.types import Calibration
 
 CALIBRATION = Calibration(
@@ -305,6 +305,76 @@ def test_a_failed_swap_puts_the_old_model_back(full_model, tiny_model, tmp_path,
     with pytest.raises(UserError, match="Input/output error"):
         tiny_model.save(place)
     monkeypatch.undo()
+    assert Model.load(place).calibration == CALIBRATION
+
+
+@pytest.fixture
+def cut_off(full_model, tiny_model, tmp_path, monkeypatch):
+    """A place whose newer model never arrived: the process ended between the renames."""
+    place = tmp_path / "mine"
+    full_model.save(place)
+    rename = Path.rename
+
+    def end(path, target):
+        if path.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", end)
+        patch.setattr("celltally.model.put_back", lambda folder: None)  # no time for that
+        with pytest.raises(KeyboardInterrupt):
+            tiny_model.save(place)
+    assert not place.exists()
+    return place
+
+
+def test_a_save_that_was_cut_off_is_undone_when_the_model_is_loaded(cut_off):
+    assert Model.load(cut_off).calibration == CALIBRATION
+    assert [p.name for p in cut_off.parent.iterdir()] == ["mine"]
+
+
+def test_a_save_that_was_cut_off_is_undone_when_the_model_is_looked_for(cut_off, monkeypatch):
+    monkeypatch.setattr(zoo, "user_models_dir", lambda: cut_off.parent)
+    monkeypatch.setattr(zoo, "shipped_models_dir", lambda: cut_off.parent / "none")
+    aside = set_aside(cut_off)
+    for look in (lambda: zoo.find("mine"), lambda: zoo.find(cut_off)):
+        assert look() == cut_off
+        cut_off.rename(aside)
+    assert [r.path for r in zoo.available()] == [cut_off]
+
+
+def test_a_save_after_one_that_was_cut_off(cut_off, tiny_model):
+    tiny_model.save(cut_off)
+    assert Model.load(cut_off).calibration is None
+    assert [p.name for p in cut_off.parent.iterdir()] == ["mine"]
+
+
+def test_an_older_model_that_was_not_thrown_away(folder, tiny_model, monkeypatch):
+    """The process ended after the second rename."""
+    tiny_model.save(set_aside(folder))
+    monkeypatch.setattr(zoo, "user_models_dir", lambda: folder.parent)
+    monkeypatch.setattr(zoo, "shipped_models_dir", lambda: folder.parent / "none")
+    assert [(r.name, r.is_calibrated) for r in zoo.available()] == [("mine", True)]
+    tiny_model.save(folder)
+    assert Model.load(folder).calibration is None
+    assert [p.name for p in folder.parent.iterdir()] == ["mine"]
+
+
+def test_an_interrupted_swap_puts_the_old_model_back(full_model, tiny_model, tmp_path, monkeypatch):
+    place = tmp_path / "mine"
+    full_model.save(place)
+    rename = Path.rename
+
+    def interrupt(path, target):
+        if path.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_model.save(place)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     assert Model.load(place).calibration == CALIBRATION
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from celltally.progress import drain
+from celltally.progress import drain, relay
 from celltally.types import Progress
 
 
@@ -33,3 +33,18 @@ def test_an_error_in_the_callback_ends_the_job():
     with pytest.raises(RuntimeError, match="stop"):
         drain(job(3, closed), fail)
     assert closed == [True]
+
+
+def test_a_relayed_job_tells_other_steps_and_returns_its_result():
+    def inner():
+        yield Progress(1, 2, "tile")
+        yield Progress(2, 2, "tile")
+        return "done"
+
+    told = []
+    job = relay(inner(), lambda step: Progress(7, 9, f"image, tile {step.done}"))
+    assert drain(job, told.append) == "done"
+    assert [(s.done, s.total, s.message) for s in told] == [
+        (7, 9, "image, tile 1"),
+        (7, 9, "image, tile 2"),
+    ]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -37,6 +38,7 @@ def folder(tmp_path):
         parameters=1000,
         training_data=(TrainingSet("a", 3, "CC0 1.0", "0" * 64),),
         metrics={"a": {"n": 3, "mae": 1.5}},
+        sha256="0" * 64,
         files={"weights.safetensors": sha256_of(WEIGHTS)},
     )
     (path / "model.json").write_text(record.to_json())
@@ -79,7 +81,7 @@ def test_folders_that_are_no_model(tmp_path):
             read_record(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "\x00", '{"format_version": "x"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "\x00", '"format_version"'])
 def test_a_damaged_record(folder, text):
     (folder / "model.json").write_text(text)
     with pytest.raises(UserError, match=r"model\.json is damaged"):
@@ -96,22 +98,31 @@ def test_a_record_that_is_no_text(folder):
     ("entries", "words"),
     [
         ({"format_version": FORMAT_VERSION + 1}, "update celltally"),
-        ({"format_version": None}, "damaged"),
+        ({"format_version": ...}, "damaged"),
         ({"colour": "red"}, "unknown entry 'colour'"),
         ({"path": "/"}, "unknown entry 'path'"),
         ({"network": ...}, "damaged"),
         ({"training_data": ...}, "damaged"),
-        ({"training_data": 3}, "damaged"),
-        ({"training_data": [{"name": "a"}]}, "damaged"),
+        ({"training_data": 3}, "cannot have 3 as 'training_data'"),
+        ({"training_data": [{"name": "a"}]}, "as 'training_data'"),
+        ({"training_data": {"name": "a"}}, "as 'training_data'"),
         ({"diameter_px": 0}, "diameter 0"),
-        ({"diameter_px": "12"}, "diameter '12'"),
+        ({"diameter_px": -12}, "diameter -12"),
+        ({"diameter_px": "12"}, "cannot have '12' as 'diameter_px'"),
+        ({"diameter_px": True}, "cannot have True as 'diameter_px'"),
         ({"diameter_px": float("nan")}, "diameter nan"),
         ({"diameter_px": float("inf")}, "diameter inf"),
-        ({"files": ["weights.safetensors"]}, "no table under 'files'"),
-        ({"files": None}, "no table under 'files'"),
-        ({"config": []}, "no table under 'config'"),
-        ({"metrics": "good"}, "no table under 'metrics'"),
+        ({"diameter_px": 10**400}, "diameter 1000"),
+        ({"format_version": float("inf")}, "cannot have inf as 'format_version'"),
+        ({"files": ["weights.safetensors"]}, "as 'files'"),
+        ({"files": None}, "cannot have None as 'files'"),
+        ({"config": []}, "as 'config'"),
+        ({"metrics": "good"}, "cannot have 'good' as 'metrics'"),
+        ({"metrics": {"a": {"mae": "small"}}}, "as 'metrics'"),
+        ({"sample": "x" * 1000 + "y", "network": 3}, "cannot have 3 as 'network'"),
         ({"files": {}}, "lists no weights"),
+        ({"sha256": ...}, "states no sha256"),
+        ({"sha256": ""}, "states no sha256"),
     ],
     ids=str,
 )
@@ -119,6 +130,43 @@ def test_records_that_cannot_be_used(folder, entries, words):
     change(folder, **entries)
     with pytest.raises(UserError, match=words):
         read_record(folder)
+
+
+#: Entries of a record by their type in JSON, and a value of every type.
+ENTRIES = {
+    "text": ["name", "network", "sample", "parent", "sha256", "created", "celltally"],
+    "number": ["diameter_px", "stride", "halo", "parameters", "channels", "format_version"],
+    "list": ["training_data"],
+    "table": ["config", "preprocessing", "training", "metrics", "files"],
+}
+VALUES = {
+    "text": "word",
+    "number": 3,
+    "list": ["word"],
+    "table": {"a": "word"},
+    "truth": True,
+    "nothing": None,
+}
+WRONG = [
+    (name, value)
+    for kind, names in ENTRIES.items()
+    for name in names
+    for other, value in VALUES.items()
+    if other != kind and not (other == "nothing" and name in {"parent", "halo"})
+]
+
+
+def test_the_types_of_all_entries_are_known_here():
+    names = {f.name for f in fields(ModelRecord)} - {"path"}
+    assert names == {name for names in ENTRIES.values() for name in names}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_an_entry_of_another_type_is_one_sentence(folder, name, value):
+    change(folder, **{name: value})
+    with pytest.raises(UserError, match=rf"cannot have .* as '{name}'; copy") as caught:
+        read_record(folder)
+    assert str(folder) in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", WEIGHTS[:-1], b"N" + WEIGHTS[1:]])
@@ -153,9 +201,23 @@ def test_links_that_lead_outside(folder):
 
 
 def test_a_strange_file_name(folder):
-    change(folder, files={"weights.safetensors": sha256_of(WEIGHTS), "a\0b": "0"})
-    with pytest.raises(UserError, match="lacks"):
+    for name in ("a\0b", "a" * 5000, "\ud800"):
+        change(folder, files={"weights.safetensors": sha256_of(WEIGHTS), name: "0"})
+        with pytest.raises(UserError, match=r"lacks|cannot be read"):
+            read_record(folder)
+
+
+def test_a_record_of_brackets(folder):
+    (folder / "model.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="damaged"):
         read_record(folder)
+
+
+def test_a_long_value_is_shown_in_short(folder):
+    change(folder, network=["x" * 1000] * 1000)
+    with pytest.raises(UserError) as caught:
+        read_record(folder)
+    assert len(str(caught.value)) < 400
 
 
 def test_a_file_that_cannot_be_read(folder, monkeypatch):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import platformdirs
@@ -67,6 +68,37 @@ def test_a_damaged_model_is_not_listed_but_named_when_asked_for(places, tiny_mod
         assert zoo.find(name) == own / name
         with pytest.raises(UserError, match=r"weights\.safetensors is not the file"):
             zoo.load(name)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [{"diameter_px": "12"}, {"sample": 3}, {"training_data": {}}, {"metrics": []}, {"sha256": ""}],
+    ids=repr,
+)
+def test_a_record_of_wrong_types_is_not_listed_either(places, tiny_model, entries):
+    _, own = places
+    for name in ("bad", "good"):
+        tiny_model.save(own / name)
+    path = own / "bad" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    assert [r.name for r in zoo.available()] == ["good"]
+    with pytest.raises(UserError, match=next(iter(entries))):
+        zoo.load("bad")
+
+
+def test_a_folder_that_may_not_be_read_is_not_listed(places, tiny_model, monkeypatch):
+    _, own = places
+    for name in ("bad", "good"):
+        tiny_model.save(own / name)
+    is_file = Path.is_file
+
+    def refuse(path):
+        if path.parent.name == "bad":
+            raise PermissionError(13, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert [r.name for r in zoo.available()] == ["good"]
 
 
 def test_listed_names_can_be_found(places, tiny_model):

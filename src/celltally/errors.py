@@ -1,4 +1,9 @@
-"""The one family of errors that a user can mend."""
+"""The one family of errors that a user can mend, and what is said of the others."""
+
+import logging
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 
 class UserError(Exception):
@@ -12,3 +17,19 @@ class UserError(Exception):
 
 class OutOfMemoryError(UserError):
     """Even the smallest tile does not fit into the memory at hand."""
+
+
+def failure(error: Exception, image: Path) -> str:
+    """Say in one sentence with the image's name why it could not be counted.
+
+    What is no ``UserError`` is a defect of ours, most likely, but the other images of
+    the night must be counted: it is logged and named.
+    """
+    if isinstance(error, UserError):
+        sentence = str(error)
+    elif isinstance(error, MemoryError):
+        sentence = f"{image} needs more memory than there is; count a part of it"
+    else:
+        _log.debug("%s failed", image, exc_info=error)
+        sentence = f"{image}: unexpected {type(error).__name__}: {error}; please report this"
+    return " ".join((sentence if image.name in sentence else f"{image.name}: {sentence}").split())

@@ -29,9 +29,11 @@ from celltally.record import (
     ModelRecord,
     PrototypeRecord,
     canonical_json,
+    put_back,
     read_calibration,
     read_prototypes,
     read_record,
+    set_aside,
     sha256_of,
 )
 from celltally.types import Calibration
@@ -133,6 +135,7 @@ class Model:
             When the place holds something that is no model, or cannot be written.
         """
         folder = Path(folder)
+        put_back(folder)
         if _is_foreign(folder):
             raise UserError(f"{folder} exists and is no model folder; choose another place")
         record = replace(self.record, name=folder.name)
@@ -153,7 +156,7 @@ class Model:
                 for name, data in files.items():
                     (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                     (fresh / name).write_bytes(data)
-                _swap(fresh, folder, Path(temp) / "old")
+                _swap(fresh, folder, Path(temp))
         except OSError as error:
             reason = error.strerror or os.fspath(folder)
             raise UserError(f"the model cannot be written to {folder} ({reason})") from None
@@ -223,16 +226,24 @@ def _is_foreign(folder: Path) -> bool:
     return not (isinstance(content, dict) and "format_version" in content)
 
 
-def _swap(fresh: Path, folder: Path, old: Path) -> None:
-    """Put a fresh folder into the place of another, or leave that one as it is."""
+def _swap(fresh: Path, folder: Path, rubbish: Path) -> None:
+    """Put a fresh folder into the place of another, or leave that one as it is.
+
+    Whatever ends the process between the two renames leaves the older model set aside;
+    the next one to look for it puts it back.
+    """
+    old = set_aside(folder)
     if folder.exists():
+        if old.exists():  # a process ended before it threw this away
+            old.rename(rubbish / "older")
         folder.rename(old)
     try:
         fresh.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
+    except BaseException:
+        put_back(folder)
         raise
+    if old.exists():
+        old.rename(rubbish / "old")
 
 
 def _read_pictures(record: ModelRecord, prototypes: Iterable[PrototypeRecord]) -> dict[str, bytes]:

@@ -31,3 +31,24 @@ def drain(
             return result
         if on_progress is not None:
             on_progress(step)
+
+
+def relay(
+    job: Generator[Progress, None, Result], tell: Callable[[Progress], Progress]
+) -> Generator[Progress, None, Result]:
+    """Run a job as part of another one, with other words for its steps.
+
+    Parameters
+    ----------
+    job
+        A generator that yields ``Progress`` and returns the result.
+    tell
+        What is yielded for a step of the job.
+    """
+    while True:
+        try:
+            step = next(job)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield tell(step)

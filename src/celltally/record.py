@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from reprlib import repr as shown
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from celltally.errors import UserError
 from celltally.types import Calibration
@@ -20,9 +23,11 @@ __all__ = [
     "PrototypeRecord",
     "TrainingSet",
     "canonical_json",
+    "put_back",
     "read_calibration",
     "read_prototypes",
     "read_record",
+    "set_aside",
     "sha256_of",
 ]
 
@@ -30,8 +35,8 @@ FORMAT_VERSION = 1
 RECORD, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.json"
 CARD, PROTOTYPES = "README.md", "prototypes/prototypes.json"
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt")
-#: Entries of the record that hold names and values.
-MAPPINGS = ("config", "preprocessing", "training", "metrics", "files")
+#: Ends the hidden name of a model that is being replaced.
+ASIDE = ".replaced"
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,18 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def set_aside(folder: Path) -> Path:
+    """Place where a model waits while a newer one takes its own."""
+    return folder.parent / f".{folder.name}{ASIDE}"
+
+
+def put_back(folder: Path) -> None:
+    """Undo a replacement that was cut off when the older model was set aside already."""
+    with suppress(OSError):  # where that cannot be, the folder is missing as it was
+        if not folder.exists() and set_aside(folder).is_dir():
+            set_aside(folder).rename(folder)
+
+
 def read_record(folder: str | Path) -> ModelRecord:
     """Read and verify a model folder's record.
 
@@ -197,34 +214,42 @@ def read_record(folder: str | Path) -> ModelRecord:
             f"{folder.name} is a pickled checkpoint, which could run foreign code; "
             "give a Celltally model folder instead"
         )
+    put_back(folder)
     path = folder / RECORD
     if not path.is_file():
         raise UserError(f"{folder} is no model folder: it has no {RECORD}; give one that has")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        version = int(content["format_version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = content["format_version"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
-    if version > FORMAT_VERSION:
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; "
             "update celltally"
         )
-    known = {f.name for f in fields(ModelRecord)} - {"path"}
-    if unknown := sorted(set(content) - known):
+    expected = get_type_hints(ModelRecord)
+    del expected["path"]
+    if unknown := sorted(set(content) - set(expected)):
         raise UserError(f"{path} has the unknown entry {unknown[0]!r}; copy the model again")
+    for name, value in content.items():
+        if not _fits(value, expected[name]):
+            raise UserError(f"{path} cannot have {shown(value)} as {name!r}; copy the model again")
     try:
         content["training_data"] = tuple(TrainingSet(**s) for s in content["training_data"])
         record = ModelRecord(**content)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
-    if wrong := [name for name in MAPPINGS if not isinstance(getattr(record, name), dict)]:
-        raise UserError(f"{path} has no table under {wrong[0]!r}; copy the model again")
-    if not (isinstance(record.diameter_px, int | float) and 0 < record.diameter_px < math.inf):
+    if not 0 < record.diameter_px <= sys.float_info.max:
         raise UserError(f"{path} states the diameter {record.diameter_px!r}; copy the model again")
+    if not record.sha256:
+        raise UserError(f"{path} states no sha256 of the model; copy the model again")
     if WEIGHTS not in record.files:
         raise UserError(f"{path} lists no {WEIGHTS}; copy the model again")
-    _verify(folder, record)
+    try:
+        _verify(folder, record)
+    except (OSError, ValueError, RuntimeError) as error:  # names that no file can have, too
+        raise UserError(f"{folder} cannot be read ({_short(error)}); mend that") from None
     # A folder that was copied under another name is found by that name.
     return replace(record, name=folder.resolve().name, path=folder)
 
@@ -259,6 +284,27 @@ def read_prototypes(folder: Path) -> tuple[PrototypeRecord, ...]:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether what JSON holds is of the type that a field is annotated with."""
+    arguments = get_args(hint)
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in arguments)
+    if get_origin(hint) is Mapping:
+        return isinstance(value, dict) and all(_fits(v, arguments[1]) for v in value.values())
+    if get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_fits(v, arguments[0]) for v in value)
+    if is_dataclass(hint):
+        types = get_type_hints(hint)
+        return (
+            isinstance(value, dict)
+            and set(value) == set(types)
+            and all(_fits(value[name], types[name]) for name in types)
+        )
+    if isinstance(value, bool) or hint is Any:
+        return hint is Any
+    return isinstance(value, int | float if hint is float else hint)
+
+
 def _verify(folder: Path, record: ModelRecord) -> None:
     root = folder.resolve()
     for name, digest in record.files.items():
@@ -267,11 +313,7 @@ def _verify(folder: Path, record: ModelRecord) -> None:
             raise UserError(f"{folder / RECORD} names a file outside its folder: {name}")
         if not path.is_file():
             raise UserError(f"the model folder {folder} lacks {name}; copy the model again")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}); mend that") from None
-        if sha256_of(data) != digest:
+        if sha256_of(path.read_bytes()) != digest:
             raise UserError(
                 f"{path} is not the file that {RECORD} describes (it was altered or cut off); "
                 "copy the model again"

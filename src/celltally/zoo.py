@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celltally.errors import UserError
-from celltally.record import PICKLED, RECORD, ModelRecord, read_record
+from celltally.record import ASIDE, PICKLED, RECORD, ModelRecord, put_back, read_record
 
 if TYPE_CHECKING:
     from celltally.model import Model
@@ -36,15 +36,23 @@ def available() -> list[ModelRecord]:
     """
     records: dict[str, ModelRecord] = {}
     for directory in (shipped_models_dir(), user_models_dir()):
-        for folder in sorted(directory.iterdir()) if directory.is_dir() else []:
-            if not (folder / RECORD).is_file():
-                continue
+        for folder in _folders(directory):
             try:
-                records[folder.name] = read_record(folder)
-            except UserError:
+                if (folder / RECORD).is_file():
+                    records[folder.name] = read_record(folder)
+            except (UserError, OSError):
                 # `find` takes it all the same, so that loading tells what is wrong with it.
                 records.pop(folder.name, None)
     return sorted(records.values(), key=lambda r: (r.name != DEFAULT_MODEL, r.name))
+
+
+def _folders(directory: Path) -> list[Path]:
+    """List what may be models in a directory; hidden ones are being written or replaced."""
+    if not directory.is_dir():
+        return []
+    for old in directory.glob(f".*{ASIDE}"):
+        put_back(directory / old.name[1 : -len(ASIDE)])
+    return sorted(path for path in directory.iterdir() if not path.name.startswith("."))
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -57,9 +65,12 @@ def find(name_or_path: str | Path) -> Path:
     """
     text = str(name_or_path)
     for directory in (user_models_dir(), shipped_models_dir()):
-        if text and Path(text).name == text and (directory / text / RECORD).is_file():
-            return directory / text
+        if text and Path(text).name == text:
+            put_back(directory / text)
+            if (directory / text / RECORD).is_file():
+                return directory / text
     path = Path(text)
+    put_back(path)
     if text and (path.is_dir() or path.suffix in PICKLED):
         return path
     names = ", ".join(record.name for record in available()) or "none"

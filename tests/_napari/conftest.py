@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from npe2 import PluginManifest
 
 from celltally._napari import counting, image_section, model_section
 from celltally.density import density_map
@@ -109,20 +110,41 @@ def counter(monkeypatch):
 
 
 @pytest.fixture
+def manifest(npe2pm):
+    """Our manifest, known to a napari that has no other plugins."""
+    manifest = PluginManifest.from_distribution("celltally")
+    npe2pm.register(manifest)
+    return manifest
+
+
+@pytest.fixture
 def viewer(make_napari_viewer):
     return make_napari_viewer()
 
 
 @pytest.fixture
-def tally(viewer, counter, qtbot):
-    """The widget in a viewer without images, models found."""
+def open_tally(qtbot):
+    """Opens the widget in a viewer, and waits until it has found the models."""
     from celltally._napari.tally import TallyWidget
 
-    widget = TallyWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Tally")
-    qtbot.waitUntil(lambda: not widget.model.loading)
-    yield widget
-    widget.jobs.stop()
+    jobs = []
+
+    def open_in(viewer):
+        widget = TallyWidget(viewer)
+        jobs.append(widget.jobs)
+        viewer.window.add_dock_widget(widget, name="Tally")
+        qtbot.waitUntil(lambda: not widget.model.loading)
+        return widget
+
+    yield open_in
+    for one in jobs:
+        one.stop()
+
+
+@pytest.fixture
+def tally(viewer, counter, open_tally):
+    """The widget in a viewer without images."""
+    return open_tally(viewer)
 
 
 @pytest.fixture
@@ -132,19 +154,41 @@ def image():
 
 
 @pytest.fixture
-def counted(tally, viewer, image, qtbot):
-    """The widget after counting one image, pressed with the mouse."""
+def counted(tally, viewer, image, press):
+    """The widget after counting one image."""
     viewer.add_image(image, name="cells", scale=(0.5, 0.5), translate=(10, 20))
-    press_count(tally, qtbot)
+    press(tally)
     return tally
 
 
-def press_count(tally, qtbot):
+@pytest.fixture
+def click(qtbot):
+    """Clicks a button with the mouse."""
     from qtpy.QtCore import Qt
 
-    qtbot.waitUntil(lambda: tally.problem() is None)
-    qtbot.mouseClick(tally.count_section.count_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not tally.running, timeout=10_000)
+    return lambda button: qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def start(qtbot, click):
+    """Presses *Count* as soon as it can be pressed."""
+
+    def start(tally):
+        qtbot.waitUntil(lambda: tally.problem() is None)
+        click(tally.count_section.count_button)
+
+    return start
+
+
+@pytest.fixture
+def press(qtbot, start):
+    """Presses *Count* and waits for the result."""
+
+    def press(tally):
+        start(tally)
+        qtbot.waitUntil(lambda: not tally.running, timeout=10_000)
+
+    return press
 
 
 @pytest.fixture
@@ -153,19 +197,26 @@ def make_record():
 
 
 @pytest.fixture
-def make_counted():
+def make_plane():
+    """A plane of an array; ``axes`` names those before the last two."""
     from celltally._napari.planes import Plane
 
-    def make(names=("z",), position=(2,), **changes):
-        plane = Plane(np.zeros((4, 120, 160)), position, names, False, None, (120, 160))
-        return counting.with_dots(prediction(**changes), plane)
+    def make(data, position=(), axes=""):
+        names = tuple(axes.lower())
+        return Plane(data, position, names, tuple(axes), False, None, data.shape[-2:])
 
     return make
 
 
 @pytest.fixture
-def press():
-    return press_count
+def make_counted(make_plane):
+    """What counting plane z = 2 of a stack gave, by the fake."""
+
+    def make(**changes):
+        plane = make_plane(np.zeros((4, 120, 160)), (2,), "Z")
+        return counting.with_dots(prediction(**changes), plane)
+
+    return make
 
 
 #: Of napari and of what it uses, not of ours.

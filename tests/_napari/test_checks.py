@@ -41,7 +41,7 @@ def test_views(ndisplay, displayed, ndim, well):
 def test_model_warnings_name_what_is_unlike(make_record):
     assert checks.model_warnings(make_record(), 20.0) == ()
     assert "smaller" in checks.model_warnings(make_record(), 2.0)[0]
-    assert "larger" in checks.model_warnings(make_record(), 400.0)[0]
+    assert "2000 px are much larger" in checks.model_warnings(make_record(), 2000.0)[0]
     assert "not calibrated" in checks.model_warnings(make_record(files={}), 20.0)[0]
 
 
@@ -65,17 +65,19 @@ def test_intervals_in_words():
     )
 
 
-def test_difference_in_words():
-    assert texts.difference(10, 10.2) == "as many as counted"
-    assert texts.difference(8, 10) == "2 fewer than counted"
-    assert texts.difference(11, 10) == "1 more than counted"
+def test_dots_in_words():
+    assert texts.dots(10, 10.2) == "10 dots, as many as counted."
+    assert texts.dots(8, 10) == "8 dots, 2 fewer than counted."
+    assert texts.dots(1, 0.2) == "1 dot, 1 more than counted."
+    assert texts.dots(0, 3) == "0 dots, 3 fewer than counted."
+    assert texts.dots(0, 0.3) == "No dots."
 
 
 def test_long_names_lose_their_middle():
     name = "IXMtest_H17_s1_w10A751E6C-5D06-4147-AB73-7FFAE0B57CC5.tif"
     assert len(texts.short(name, 30)) == 30
     assert texts.short(name, 30).endswith("CC5.tif")
-    assert texts.short("a.tif") == "a.tif"
+    assert texts.short("a.tif", 30) == "a.tif"
 
 
 def test_counts_are_a_row_of_the_batch_table_and_grow(tmp_path, make_counted):

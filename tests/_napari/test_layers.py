@@ -24,6 +24,16 @@ def shown(image, counted_maker, **changes):
     return viewer, layer, density, dots
 
 
+@pytest.fixture
+def four_dots(make_counted):
+    """A dots layer as we made it, and what is in it."""
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(np.zeros((120, 160))))
+    found = make_counted().candidates
+    plane = planes.plane_in_view(image, viewer.dims)
+    return layers.show_dots(viewer, image, plane, found, 10.0), found
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -76,12 +86,12 @@ def test_pixel_size(settings, size):
 
 def test_a_stack_is_counted_in_the_plane_in_view_and_shown_there(make_counted):
     viewer = ViewerModel()
-    data = np.arange(3)[:, None, None] * np.ones((3, 120, 160))
+    data = np.arange(7)[:, None, None] * np.ones((7, 120, 160))
     image = viewer.add_layer(Image(data, scale=(2.0, 1.0, 1.0)))
     viewer.dims.set_current_step(0, 2)
     plane = planes.plane_in_view(image, viewer.dims)
     assert plane.position == (2,)
-    assert plane.text == "plane 2"
+    assert plane.text == "z 2"
     assert (plane.read() == 2).all()
     counted = make_counted(cells=CELL)
     density = layers.show_density(viewer, image, plane, counted.prediction)
@@ -109,7 +119,7 @@ def test_a_channel_axis_is_found_and_chosen():
     assert [v for _, v in planes.channel_choices(image)] == [None, 0, 1]
     plane = planes.plane_in_view(image, viewer.dims, 1)
     assert (plane.read() == 1).all()
-    assert (plane.index("t"), plane.index("c")) == (plane.position[0], 1)
+    assert (plane.index("T"), plane.index("C")) == (plane.position[0], 1)
 
 
 def test_multiscale_images_are_counted_at_full_resolution():
@@ -118,7 +128,7 @@ def test_multiscale_images_are_counted_at_full_resolution():
     assert planes.plane_in_view(image, viewer.dims).shape == (64, 64)
 
 
-def test_only_the_plane_is_read():
+def test_only_the_plane_is_read(make_plane):
     class Lazy:
         ndim, shape, dtype, reads = 3, (4, 8, 8), np.dtype("u1"), []
 
@@ -127,20 +137,19 @@ def test_only_the_plane_is_read():
             return np.zeros((8, 8), np.uint8)
 
     lazy = Lazy()
-    plane = planes.Plane(lazy, (1,), ("z",), False, None, (8, 8))
-    plane.read()
+    make_plane(lazy, (1,), "Z").read()
     assert lazy.reads == [(1,)]
 
 
 def test_a_view_in_3d_and_a_plane_outside_are_told():
     viewer = ViewerModel(ndisplay=3)
-    image = viewer.add_layer(Image(np.zeros((3, 8, 8))))
+    image = viewer.add_layer(Image(np.zeros((6, 8, 8))))
     with pytest.raises(UserError, match="2-D"):
         planes.plane_in_view(image, viewer.dims)
     viewer.dims.ndisplay = 2
     viewer.add_layer(Image(np.zeros((9, 8, 8))))
     viewer.dims.set_current_step(0, 7)
-    with pytest.raises(UserError, match="no plane at plane 7"):
+    with pytest.raises(UserError, match="no plane at z 7"):
         planes.plane_in_view(image, viewer.dims)
 
 
@@ -181,18 +190,100 @@ def test_what_a_human_edited_is_kept(edit, make_counted):
     np.testing.assert_array_equal(dots.data, before)
 
 
-def test_edits_come_back_as_states(make_counted):
-    _, _, _, points = shown(Image(np.zeros((120, 160))), make_counted)
-    first = points.features["id"][0]
+def test_edits_come_back_as_states(four_dots):
+    points, before = four_dots
+    np.testing.assert_array_equal(layers.dots_of(points).state, ["proposed"] * 4)
+    points.selected_data = {1}
+    points.remove_selected()
     moved = np.array(points.data)
     moved[0] += 3
     points.data = moved
     points.add([5.0, 6.0])
     dots = layers.dots_of(points)
-    assert dots.id[0] == first
-    assert dots.state.tolist() == ["moved", "added"]
-    assert len(set(dots.id.tolist())) == 2
-    np.testing.assert_allclose(dots.yx[1], [5.0, 6.0])
+    assert dots.state.tolist() == ["moved", "proposed", "proposed", "added", "removed"]
+    assert dots.id[[0, 1, 2, 4]].tolist() == before.id[[0, 2, 3, 1]].tolist()
+    np.testing.assert_array_equal(dots.yx[0], before.yx[0] + 3)
+    np.testing.assert_array_equal(dots.yx[3], [5.0, 6.0])
+    np.testing.assert_array_equal(dots.yx[4], before.yx[1])
+    np.testing.assert_array_equal(dots.score[[0, 1, 2, 4]], before.score[[0, 2, 3, 1]])
+    assert dots.source.tolist() == ["ab" * 32] * 3 + ["", "ab" * 32]  # no model found the added one
+    assert np.isnan(dots.score[3])
+
+
+def test_a_dot_that_is_added_after_another_was_deleted_is_a_new_one(four_dots):
+    """napari gives a new point the features of the one that was selected last."""
+    points, before = four_dots
+    points.selected_data = [0]
+    points.remove_selected()
+    points.add([5.0, 6.0])
+    assert points.features["id"][3] == before.id[0]
+    dots = layers.dots_of(points)
+    assert dots.state.tolist() == ["proposed"] * 3 + ["added", "removed"]
+    assert len(set(dots.id.tolist())) == 5
+    assert dots.id[4] == before.id[0]
+
+
+def test_pasted_dots_are_new_ones(four_dots):
+    points, before = four_dots
+    points.selected_data = {0, 1}
+    points._copy_data()
+    points._paste_data()
+    dots = layers.dots_of(points)
+    assert dots.id[:4].tolist() == before.id.tolist()
+    assert dots.state.tolist() == ["proposed"] * 4 + ["added"] * 2
+    assert len(set(dots.id.tolist())) == 6
+    assert layers.is_edited(points)
+
+
+def test_a_dot_that_is_added_in_another_plane_belongs_there(make_counted):
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(np.zeros((9, 7, 120, 160)), axis_labels=("t", "z", "y", "x")))
+    viewer.dims.set_current_step((0, 1), (3, 2))
+    plane = planes.plane_in_view(image, viewer.dims)
+    found = planes.in_plane(make_counted(cells=CELL).candidates, plane)
+    points = layers.show_dots(viewer, image, plane, found, 10.0)
+    assert not layers.is_edited(points)
+    points.add([8, 5, 10.0, 20.0])
+    dots = layers.dots_of(points)
+    assert dots.t.tolist() == [3, 8]
+    assert dots.z.tolist() == [2, 5]
+
+
+@pytest.mark.parametrize("state", ["added", "removed"])
+def test_what_a_human_did_before_is_not_forgotten_by_moving(state):
+    dots = Dots.new([[1, 1], [5, 5]], state=[state, "confirmed"])
+    data, settings = layers.points_of_file(dots, "a")
+    points = Points(data + 1, **settings)
+    assert layers.dots_of(points).state.tolist() == [state, "moved"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "lengths", "letters"),
+    [
+        ((), (7,), "Z"),
+        ((), (4,), "C"),
+        ((), (5,), "Z"),
+        ((), (12, 7), "TZ"),
+        ((), (12, 3), "ZC"),
+        (("time", "", "", ""), (12, 3), "TC"),
+        (("", "channel", "", ""), (12, 9), "ZC"),
+        (("well", "frame", "", ""), (4, 9), ("", "T")),
+        ((), (5, 5, 5, 5), ("",) * 4),
+    ],
+)
+def test_axes_are_those_that_a_file_would_have(labels, lengths, letters):
+    labels = labels or ("",) * (len(lengths) + 2)
+    image = Image(np.zeros((*lengths, 8, 9)), axis_labels=labels)
+    assert planes.axis_letters(image) == tuple(letters)
+
+
+def test_a_leading_axis_of_time_is_no_z():
+    viewer = ViewerModel()
+    image = viewer.add_layer(Image(np.zeros((12, 7, 8, 9))))
+    viewer.dims.set_current_step((0, 1), (11, 6))
+    plane = planes.plane_in_view(image, viewer.dims)
+    assert plane.text == "t 11, z 6"
+    assert (plane.index("T"), plane.index("Z")) == (11, 6)
 
 
 def test_no_dots_at_all(make_counted):

@@ -77,15 +77,13 @@ def test_a_black_canvas_is_noticed():
 
 
 @pytest.mark.gui
-def test_from_the_sample_menu_to_a_count(npe2pm, make_napari_viewer, counter, qtbot, press):
+def test_from_the_sample_menu_to_a_count(manifest, viewer, counter, qtbot, press):
     """The way a user goes: napari hands a plugin's widget a viewer without private parts."""
-    npe2pm.register(MANIFEST)
-    viewer = make_napari_viewer()
     (layer,) = viewer.open_sample("celltally", "u2os-hoechst-1")
     _, widget = viewer.window.add_plugin_dock_widget("celltally", "Tally")
     qtbot.waitUntil(lambda: not widget.model.loading)
     assert widget.image.layer.name == layer.name
-    press(widget, qtbot)
+    press(widget)
     widget.image.ring_box.click()
     widget.result.slider.setValue(10)
     assert [one.name for one in viewer.layers] == [

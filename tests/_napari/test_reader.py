@@ -14,6 +14,8 @@ from celltally.types import Dots
         "",
         "y,x\n1,2\n",
         "index,axis-0,axis-1\n0,1,2\n",
+        "index,axis-0,axis-1,id,class,score,state,source\n0,1,2,a,cell,1,proposed,b\n",
+        "id,x,y,class\n1,2,3,cell\n",
         "name,well,count\na,A1,3\n",
         '"unclosed\n',
     ],

@@ -4,7 +4,6 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from celltally._napari import image_section
@@ -12,10 +11,10 @@ from celltally._napari import tally as module
 from celltally._napari.counting import Looked
 from celltally._napari.layers import density_layer, dots_layer, ring_layer
 from celltally._napari.planes import key_of
-from celltally._napari.tally import TallyWidget
+from celltally.batch.outputs import check_replaceable
 from celltally.errors import UserError
 from celltally.io import read_dots
-from celltally.types import Progress
+from celltally.types import Interval, Progress
 
 pytestmark = pytest.mark.gui
 
@@ -25,14 +24,10 @@ def layers_of(tally):
     return density_layer(tally.viewer.layers, key), dots_layer(tally.viewer.layers, key)
 
 
-def click(qtbot, button):
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-def test_without_an_image_nothing_can_be_started(tally, counter, qtbot):
+def test_without_an_image_nothing_can_be_started(tally, counter, qtbot, click):
     assert not tally.count_section.count_button.isEnabled()
     assert "Open an image" in tally.image.note.text()
-    click(qtbot, tally.count_section.count_button)
+    click(tally.count_section.count_button)
     tally.count()
     qtbot.wait(50)
     assert counter.calls == []
@@ -68,7 +63,7 @@ def test_the_density_lies_between_image_and_dots(counted):
     assert {layer.name for layer in counted.viewer.layers.selection} == {"cells"}
 
 
-def test_moving_the_threshold_moves_the_dots_without_counting(counted, counter, qtbot):
+def test_moving_the_threshold_moves_the_dots_without_counting(counted, counter, click):
     _, dots = layers_of(counted)
     slider = counted.result.slider
     slider.setValue(int(slider.maximum() * 0.9))
@@ -77,7 +72,7 @@ def test_moving_the_threshold_moves_the_dots_without_counting(counted, counter, 
     assert counted.result.count_label.text() == "4 cells"
     slider.setValue(slider.maximum())
     assert len(dots.data) == 0
-    click(qtbot, counted.result.reset_button)
+    click(counted.result.reset_button)
     assert len(dots.data) == 4
     assert len(counter.calls) == 1
 
@@ -98,18 +93,18 @@ def test_another_level_changes_the_interval_only(counted, counter):
     assert len(counter.calls) == 1
 
 
-def test_counting_again_uses_the_same_layers(counted, qtbot, press):
+def test_counting_again_uses_the_same_layers(counted, press):
     before = layers_of(counted)
-    press(counted, qtbot)
+    press(counted)
     assert layers_of(counted) == before
     assert len(counted.viewer.layers) == 3
 
 
-def test_counting_again_keeps_dots_that_a_human_edited(counted, qtbot, press):
+def test_counting_again_keeps_dots_that_a_human_edited(counted, press):
     _, edited = layers_of(counted)
     edited.add([5.0, 5.0])
     assert counted.result.n_dots == 5
-    press(counted, qtbot)
+    press(counted)
     _, fresh = layers_of(counted)
     assert fresh is not edited
     assert edited in counted.viewer.layers
@@ -128,6 +123,25 @@ def test_dots_that_a_human_added_are_saved(counted, tmp_path):
     assert [5.0, 6.0] in saved.yx.tolist()
 
 
+def test_dots_that_a_human_removed_are_saved_as_such_and_not_overwritten(counted, tmp_path):
+    path = tmp_path / "cells.csv"
+    counted.save_dots(str(path))
+    check_replaceable([path], [], None)  # as counting a folder would have written it
+    before = read_dots(path)
+    _, dots = layers_of(counted)
+    dots.selected_data = {1, 2}
+    dots.remove_selected()
+    assert counted.result.n_dots == 2
+    counted.save_dots(str(path))
+    saved = read_dots(path)
+    assert saved.id.tolist() == before.id[[0, 3, 1, 2]].tolist()
+    assert saved.state.tolist() == ["proposed", "proposed", "removed", "removed"]
+    for name in ("yx", "score", "source"):
+        np.testing.assert_array_equal(getattr(saved, name), getattr(before, name)[[0, 3, 1, 2]])
+    with pytest.raises(UserError, match="not written by counting"):
+        check_replaceable([path], [], None)
+
+
 def test_counts_are_saved_and_a_bad_place_is_told(counted, tmp_path, capsys):
     path = tmp_path / "counts.csv"
     counted.save_counts(str(path))
@@ -138,19 +152,48 @@ def test_counts_are_saved_and_a_bad_place_is_told(counted, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_copy_gives_plain_digits(counted, qtbot):
-    click(qtbot, counted.result.copy_button)
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("calibrated", ""),
+        ("exact", ""),
+        ("provisional", "calibrated on 12 independent groups of images only, too few for 0.99"),
+        (
+            "not calibrated",
+            "; ".join(["contrast much lower than any seen (0.02; seen: 0.1 to 1)"] * 5),
+        ),
+    ],
+)
+def test_no_kind_of_interval_is_cut_off(
+    kind, reason, make_napari_viewer, counter, image, open_tally, press, qtbot
+):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 800)
+    tally = open_tally(viewer)
+    viewer.add_image(image)
+    press(tally)
+    tally.result.show_interval(Interval(1190, 1280, 0.95, kind, reason))
+    label = tally.result.kind_label
+    assert reason in label.text()
+    assert label.isVisible() == (kind != "calibrated")
+    qtbot.waitUntil(lambda: label.height() >= label.heightForWidth(label.width()))
+    bottom = tally.result.mapTo(tally, tally.result.rect().bottomRight())
+    assert tally.rect().contains(bottom)
+    assert tally.result.interval_label.width() >= tally.result.interval_label.sizeHint().width()
+
+
+def test_copy_gives_plain_digits(counted, click):
+    click(counted.result.copy_button)
     assert QApplication.clipboard().text() == "4\t1\t6\t4"
 
 
-def test_cancel_in_the_middle_changes_nothing(tally, viewer, image, counter, qtbot):
+def test_cancel_in_the_middle_changes_nothing(tally, viewer, image, counter, qtbot, click, start):
     counter.steps, counter.pause = 10_000, 0.001
     viewer.add_image(image, name="cells")
-    qtbot.waitUntil(lambda: tally.problem() is None)
-    click(qtbot, tally.count_section.count_button)
+    start(tally)
     qtbot.waitUntil(lambda: tally.count_section.bar.maximum() == 10_000)
     assert tally.running
-    click(qtbot, tally.count_section.cancel_button)
+    click(tally.count_section.cancel_button)
     qtbot.waitUntil(lambda: not tally.running)
     qtbot.waitUntil(lambda: counter.closed)
     assert len(viewer.layers) == 1
@@ -158,34 +201,33 @@ def test_cancel_in_the_middle_changes_nothing(tally, viewer, image, counter, qtb
     assert tally.count_section.count_button.isEnabled()
 
 
-def test_a_user_error_is_one_sentence(tally, viewer, image, counter, qtbot, monkeypatch, press):
+def test_a_user_error_is_one_sentence(tally, viewer, image, counter, monkeypatch, press):
     told = []
     monkeypatch.setattr(module, "show_error", told.append)
     counter.error = UserError("the memory does not suffice; close other programs")
     viewer.add_image(image)
-    press(tally, qtbot)
+    press(tally)
     assert told == ["The memory does not suffice; close other programs"]
     assert tally.count_section.message.text() == told[0]
     assert tally.count_section.count_button.isEnabled()
 
 
 def test_a_defect_is_one_sentence_and_the_detail_is_logged(
-    tally, viewer, image, counter, qtbot, monkeypatch, caplog, press
+    tally, viewer, image, counter, monkeypatch, caplog, press
 ):
     told = []
     monkeypatch.setattr(module, "show_error", told.append)
     counter.error = RuntimeError("tensor of the wrong shape")
     viewer.add_image(image)
-    press(tally, qtbot)
+    press(tally)
     assert told == ["Something went wrong (RuntimeError); see the log for details."]
     assert "tensor of the wrong shape" in caplog.text
 
 
-def test_closing_the_image_in_the_middle_is_safe(tally, viewer, image, counter, qtbot):
+def test_closing_the_image_in_the_middle_is_safe(tally, viewer, image, counter, qtbot, start):
     counter.steps, counter.pause = 20, 0.01
     layer = viewer.add_image(image)
-    qtbot.waitUntil(lambda: tally.problem() is None)
-    click(qtbot, tally.count_section.count_button)
+    start(tally)
     qtbot.wait(50)
     viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: not tally.running)
@@ -194,18 +236,15 @@ def test_closing_the_image_in_the_middle_is_safe(tally, viewer, image, counter, 
     assert not tally.count_section.count_button.isEnabled()
 
 
-def test_closing_the_widget_in_the_middle_is_safe(viewer, image, counter, qtbot):
+def test_closing_the_widget_in_the_middle_is_safe(viewer, image, counter, qtbot, open_tally, start):
     counter.steps, counter.pause = 10_000, 0.001
-    widget = TallyWidget(viewer)
-    dock = viewer.window.add_dock_widget(widget, name="Tally")
-    qtbot.waitUntil(lambda: not widget.model.loading)
+    widget = open_tally(viewer)
     viewer.add_image(image)
-    qtbot.waitUntil(lambda: widget.problem() is None)
-    click(qtbot, widget.count_section.count_button)
+    start(widget)
     qtbot.waitUntil(lambda: bool(counter.calls))
     gone = []
     widget.destroyed.connect(lambda: gone.append(True))
-    viewer.window.remove_dock_widget(dock)
+    viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
     qtbot.waitUntil(lambda: bool(gone))
     qtbot.waitUntil(lambda: counter.closed)
@@ -213,13 +252,11 @@ def test_closing_the_widget_in_the_middle_is_safe(viewer, image, counter, qtbot)
     viewer.layers.clear()
 
 
-def test_a_reopened_widget_still_knows_the_result(counted, viewer, qtbot):
-    again = TallyWidget(viewer)
-    qtbot.addWidget(again)
+def test_a_reopened_widget_still_knows_the_result(counted, viewer, open_tally):
+    again = open_tally(viewer)
     assert again.image.layer.name == "cells"
     assert again.result.count_label.text() == "4 cells"
     assert again.result.n_dots == 4
-    again.jobs.stop()
 
 
 def test_a_closed_image_is_given_back(counted, viewer):
@@ -248,13 +285,13 @@ def test_a_renamed_image_is_renamed_in_the_list(counted, viewer):
     assert counted.image.layer_box.itemText(0) == "plate 1"
 
 
-def test_the_plane_in_view_is_counted_and_named(tally, viewer, image, counter, qtbot, press):
+def test_the_plane_in_view_is_counted_and_named(tally, viewer, image, counter, press):
     viewer.add_image(np.stack([image] * 7), axis_labels=("t", "y", "x"))
     viewer.dims.set_current_step(0, 5)
     assert tally.image.plane_label.text() == "t 5"
-    press(tally, qtbot)
+    press(tally)
     assert counter.calls[0][0].position == (5,)
-    assert "plane t 5" in tally.result.origin_label.text()
+    assert tally.result.origin_label.text().splitlines()[1] == "t 5"
 
 
 def test_a_3d_view_is_refused_in_words(tally, viewer, image, counter, qtbot):
@@ -276,6 +313,25 @@ def test_the_diameter_is_estimated_and_cannot_be_negative(tally, viewer, image, 
     assert not tally.count_section.count_button.isEnabled()
     tally.image.diameter_edit.setValue(12)
     assert tally.problem() is None
+
+
+def test_a_diameter_that_cannot_be_estimated_is_asked_for_once(
+    tally, viewer, image, qtbot, monkeypatch
+):
+    def look(plane, *, guess):
+        yield Progress(0, 0)
+        return Looked(None, None)
+
+    monkeypatch.setattr(image_section, "look_job", look)
+    viewer.add_image(image)
+    qtbot.waitUntil(lambda: bool(tally.image.note.text()))
+    assert "measure one cell" in tally.image.note.text()
+    assert tally.count_section.message.isHidden()
+    assert not tally.count_section.count_button.isEnabled()
+    tally.image.diameter_edit.setValue(20)
+    assert tally.image.note.isHidden()
+    tally.image.diameter_edit.setValue(0)
+    assert "Enter the cell diameter" in tally.count_section.message.text()
 
 
 def test_what_is_estimated_late_does_not_touch_what_was_chosen_since(
@@ -330,12 +386,12 @@ def test_the_colour_that_shows_the_cells_is_guessed_and_can_be_chosen(
     viewer.add_image(colours, rgb=True)
     qtbot.waitUntil(lambda: tally.problem() is None)
     assert tally.image.channel_box.currentText() == "blue"
-    press(tally, qtbot)
+    press(tally)
     assert (counter.calls[0][0].read() == colours[..., 2]).all()
     tally.image.channel_box.setCurrentIndex(1)
-    press(tally, qtbot)
+    press(tally)
     assert (counter.calls[1][0].read() == 0).all()
-    assert "red" in tally.result.origin_label.text()
+    assert "red channel" in tally.result.origin_label.text()
 
 
 def test_micrometres_and_pixels_go_together(tally, viewer, image, qtbot):
@@ -389,7 +445,7 @@ def test_many_dots_are_shown_where_one_looks(
 ):
     monkeypatch.setattr(module, "MOST_DOTS", 3)
     viewer.add_image(image)
-    press(tally, qtbot)
+    press(tally)
     _, dots = layers_of(tally)
     assert len(dots.data) == 0
     assert "Zoom in" in tally.result.dots_label.text()
@@ -400,16 +456,11 @@ def test_many_dots_are_shown_where_one_looks(
     assert not dots.editable
 
 
-def test_two_viewers_do_not_meet(make_napari_viewer, counter, image, qtbot, press):
+def test_two_viewers_do_not_meet(make_napari_viewer, counter, image, open_tally, press):
     viewers = [make_napari_viewer(), make_napari_viewer()]
-    widgets = [TallyWidget(viewer) for viewer in viewers]
-    for viewer, widget in zip(viewers, widgets, strict=True):
-        viewer.window.add_dock_widget(widget, name="Tally")
-        qtbot.waitUntil(lambda w=widget: not w.model.loading)
+    widgets = [open_tally(viewer) for viewer in viewers]
     viewers[0].add_image(image, name="one")
-    press(widgets[0], qtbot)
+    press(widgets[0])
     assert len(viewers[0].layers) == 3
     assert len(viewers[1].layers) == 0
     assert widgets[1].result.interval is None
-    for widget in widgets:
-        widget.jobs.stop()

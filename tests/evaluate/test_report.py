@@ -165,6 +165,23 @@ def test_an_image_that_fails_is_told_and_left_out(dataset, tiny, diameters):
     assert "2.png" in report.per_image["message"][2]
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd")])
+def test_an_image_that_breaks_the_program_does_not_end_the_evaluation(
+    dataset, tiny, diameters, monkeypatch, error
+):
+    real = report_module.read_image
+
+    def read(path):
+        if path.name == "1.png":
+            raise error
+        return real(path)
+
+    monkeypatch.setattr(report_module, "read_image", read)
+    report = drain(iter_evaluate(dataset, model=tiny))
+    assert list(report.per_image["status"]) == ["ok", "failed", "ok"]
+    assert "1.png" in report.per_image["message"][1]
+
+
 def test_nothing_but_failures_has_no_figures(dataset, tiny, diameters, tmp_path):
     for path in (dataset / "images").iterdir():
         path.write_bytes(b"")

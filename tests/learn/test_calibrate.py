@@ -18,7 +18,8 @@ def test_a_calibrated_copy(tiny_model, dataset_folder, tmp_path):
     calibrated = drain(
         iter_calibrate(model, [folder], out=tmp_path / "calibrated", device="cpu"), steps.append
     )
-    assert [(s.done, s.total) for s in steps] == [(i, 5) for i in range(1, 6)]
+    assert sorted({(s.done, s.total) for s in steps}) == [(i, 5) for i in range(6)]
+    assert [s.done for s in steps] == sorted(s.done for s in steps)
     again = Model.load(tmp_path / "calibrated")
     assert again.calibration == calibrated.calibration
     assert again.sha256 == model.sha256

@@ -63,6 +63,28 @@ def test_dataset_json_may_lie_beside_the_parts(dataset_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("stated", "text", "words"),
+    [
+        (None, "Licence: CC0", "not stated"),
+        ("CC BY 4.0", "Licence: CC0", "CC BY 4.0"),
+        ("see SOURCE.md", "# Set\n\n- Licence: CC0 1.0 \n- Images: 3\n", "CC0 1.0"),
+        ("See SOURCE.md", "# Set\n\n**License:** ask the lab", "ask the lab"),
+        ("see SOURCE.md", "Licence:\nImages: 3", "not stated"),
+        ("see SOURCE.md", "no word of it", "not stated"),
+        ("see SOURCE.md", None, "not stated"),
+        ("see ../SOURCE.md", "Licence: CC0", "see ../SOURCE.md"),
+    ],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_licence_is_said_in_words(dataset_folder, tmp_path, stated, text, words, beside):
+    """Also where dataset.json only says which file has them."""
+    folder = dataset_folder(counts=[1], licence=stated, folder=tmp_path / "set" / "train")
+    if text is not None:
+        ((tmp_path / "set" if beside else folder) / "SOURCE.md").write_text(text)
+    assert read_dataset(folder).licence == words
+
+
+@pytest.mark.parametrize(
     ("channel", "expected"),
     [(None, None), ("rgb", None), ("Gray", None), (2, 2), ("blue (2)", "blue"), ("DAPI", "dapi")],
 )

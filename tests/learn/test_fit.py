@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -6,8 +8,16 @@ import torch
 
 from celltally.errors import UserError
 from celltally.learn.batches import CountBatches
-from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, total_loss, variance_only
-from celltally.networks import Output, build
+from celltally.learn.fit import (
+    Budget,
+    FitConfig,
+    all_but_variance,
+    iter_fit,
+    make_fabric,
+    total_loss,
+    variance_only,
+)
+from celltally.networks import CountingNetwork, Output, build
 from celltally.progress import drain
 
 FAST = FitConfig(crop=32, batch=2, count_batch=2, count_every=2, validate_every=4)
@@ -195,8 +205,24 @@ def test_dots_and_counts_train_together(new_network, prepared_images, fabric):
     assert drain(fit(new_network(), images, fabric)) == 6
 
 
-def test_a_plain_head_trains_as_well(new_network, prepared_images, fabric):
-    assert drain(fit(new_network(prototypes=0, context=0), prepared_images(), fabric)) == 6
+def test_a_plain_head_trains_as_well(tiny_config, prepared_images, fabric):
+    plain = build("tally_plain", {k: v for k, v in tiny_config.items() if k != "prototypes"})
+    assert drain(fit(plain, prepared_images(), fabric)) == 6
+
+
+def test_a_network_without_a_variance_head_learns_as_a_whole(tiny_model):
+    class Bare(CountingNetwork):
+        def forward(self, images, context=None):
+            raise NotImplementedError
+
+    bare = Bare()
+    bare.layer = torch.nn.Conv2d(3, 1, 1)
+    assert all_but_variance(bare) == list(bare.parameters())
+    network = tiny_model.network
+    own = {id(p) for p in network.variance_parameters()}
+    others = {id(p) for p in all_but_variance(network)}
+    assert own | others == {id(p) for p in network.parameters()}
+    assert not own & others
 
 
 def test_prototypes_are_asked_for_through_fabrics_wrapper(
@@ -268,3 +294,10 @@ def test_what_lies_in_the_padding_is_not_asked_of_the_count(new_network, prepare
     assert loss(Padded(0.0), batch, FAST) == loss(Padded(9.0), batch, FAST)
     whole = replace(batch, inside=None)
     assert loss(Padded(0.0), whole, FAST) != loss(Padded(9.0), whole, FAST)
+
+
+def test_making_a_fabric_says_nothing():
+    """In a process of its own, where nobody has touched the loggers yet."""
+    code = "from celltally.learn.fit import make_fabric; make_fabric('cpu')"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("", "")

@@ -1,3 +1,4 @@
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
@@ -55,7 +56,20 @@ def test_a_diameter_for_sets_that_state_none(dataset_folder, draw_cells, scatter
     image = prepared(dataset_folder(counts=[6], diameter_px=None))[0]
     assert 5 < image.diameter_px < 14
     counted = prepared(dataset_folder("counted", [6], diameter_px=None, labels="counts"))[0]
-    assert counted.diameter_px == 12.0
+    assert 5 < counted.diameter_px < 14
+    assert counted.diameter_px != 12.0  # the nominal one
+    folder = dataset_folder("tiny", [0], diameter_px=None)
+    imageio.imwrite(folder / "images" / "tiny-0.png", np.eye(5, dtype=np.uint8))
+    assert prepared(folder)[0].diameter_px == 12.0  # too small to be measured
+
+
+def test_dark_cells_on_a_bright_ground_are_measured_as_cells(dataset_folder):
+    folder = dataset_folder("stained", [6], diameter_px=None)
+    path = folder / "images" / "stained-0.png"
+    grey = prepared(folder)[0].diameter_px
+    dark = 255 - imageio.imread(path)
+    imageio.imwrite(path, np.stack([dark, dark // 2, dark], axis=-1))
+    assert prepared(folder)[0].diameter_px == pytest.approx(grey, rel=0.5)
 
 
 def test_diameter_from_area():

@@ -112,8 +112,3 @@ def test_without_dots_nothing_is_projected(network, prepared_images):
     gallery = project(network, prepared_images(counts=[5], labels="counts"))
     assert torch.equal(network.prototypes, before)
     assert [r.patches for r in gallery.prototypes] == [()] * 4
-
-
-def test_a_network_without_prototypes():
-    with pytest.raises(TypeError, match="no prototypes"):
-        project(torch.nn.Identity(), [])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
 
 from celltally.errors import UserError
 from celltally.learn.fit import FitConfig
@@ -16,7 +17,8 @@ FAST = FitConfig(crop=32, batch=2, count_batch=2, count_every=2, validate_every=
 def train(tiny_config, tmp_path):
     def start(data, out="model", **options):
         settings = {"steps": 10, "device": "cpu", "network_config": tiny_config, "fit": FAST}
-        return iter_train([data], out=tmp_path / out, **settings | options)
+        folders = data if isinstance(data, list) else [data]
+        return iter_train(folders, out=tmp_path / out, **settings | options)
 
     return start
 
@@ -75,6 +77,73 @@ def test_given_parts_are_not_taken_from_the_data(dataset_folder):
     assert len(only_val.val) == 4
     assert len(only_val.calibrate) == 1
     assert len(only_val.train) == 3
+
+
+@pytest.fixture
+def part(dataset_folder, tmp_path):
+    """A folder with some wells of one plate."""
+
+    def make(name, wells, plate="plate"):
+        stems = [f"w{well}-{name}" for well in wells]
+        return dataset_folder(
+            plate, [1] * len(stems), stems=stems, group_pattern=r"(w\d)", folder=tmp_path / name
+        )
+
+    return make
+
+
+def test_what_validates_or_calibrates_is_not_learned_from(part):
+    data, val, calibrate = part("data", range(6)), part("val", [0, 7]), part("cal", [1, 8])
+    plan = make_plan([data], [val], [calibrate], 0)
+    assert groups(plan.train) == {f"plate/w{i}" for i in (2, 3, 4, 5)}
+    assert groups(plan.val) == {"plate/w0", "plate/w7"}
+    assert groups(plan.calibrate) == {"plate/w1", "plate/w8"}
+    assert groups(plan.left_out) == {"plate/w0", "plate/w1"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_validates_calibrates_nothing(part, seed):
+    """Also where the calibration data are a part of the data."""
+    plan = make_plan([part("data", range(8))], [part("val", [0, 1, 2])], (), seed)
+    assert plan.calibrate
+    assert groups(plan.val) == {"plate/w0", "plate/w1", "plate/w2"}
+    assert groups(plan.val) & (groups(plan.train) | groups(plan.calibrate)) == set()
+
+
+def test_groups_of_other_sets_are_other_groups(part):
+    plan = make_plan([part("data", range(4))], [part("val", range(4), plate="other")], (), 0)
+    assert plan.left_out == []
+    assert len(plan.train) + len(plan.calibrate) == 4
+
+
+def test_an_image_is_the_same_one_under_every_name(part):
+    """A link in a set of another name."""
+    data, val = part("data", range(4)), part("val", [7], plate="other")
+    image, dots = val / "images" / "mine.png", val / "dots" / "mine.csv"
+    image.symlink_to(data / "images" / "w2-data.png")
+    dots.write_text("y,x\n1,1\n")
+    plan = make_plan([data], [val], (), 0)
+    assert groups(plan.left_out) == {"plate/w2"}
+
+
+def test_validation_and_calibration_share_nothing(part):
+    val, calibrate = part("val", [0, 1]), part("cal", [2, 1])
+    with pytest.raises(UserError, match=r"'plate/w1' \(.*w1-cal.png\).*leave it out of one"):
+        make_plan([part("data", range(5))], [val], [calibrate], 0)
+
+
+def test_nothing_left_to_learn_from(part):
+    data = part("data", [1, 2])
+    with pytest.raises(UserError, match=r"every group of .*data, such as 'plate/w1', is in"):
+        make_plan([data], [data], (), 0)
+
+
+def test_a_folder_that_is_given_twice_counts_once(part, tmp_path):
+    data, val = part("data", range(4)), part("val", [7])
+    again = tmp_path / "val" / ".." / "data"
+    plan = make_plan([data, again], [val, val], (), 0)
+    assert len(plan.train) + len(plan.calibrate) == 4
+    assert len(plan.val) == 1
 
 
 # ---- trainings --------------------------------------------------------------
@@ -175,6 +244,41 @@ def test_a_calibration_that_fails_leaves_the_finished_model(train, data, tmp_pat
     assert model.record.metrics
 
 
+def test_what_was_left_out_is_on_record_and_card(train, part, tmp_path):
+    data, val = part("data", range(6)), part("val", [0, 1])
+    model = drain(train(data, val=[val]))
+    words = "images whose group validates or calibrates (plate 2)"
+    assert model.record.training["left out"] == words
+    assert words in (tmp_path / "model" / "README.md").read_text()
+    assert "left out" not in drain(train(data, out="other")).record.training
+
+
+def test_one_process_of_several_saves(train, data, tmp_path, monkeypatch):
+    """And the others wait for it after every save but those on the way."""
+    waited = []
+    monkeypatch.setattr(Fabric, "barrier", lambda self, name=None: waited.append(1))
+    drain(train(data))
+    assert (tmp_path / "model").is_dir()
+    assert sum(waited) == 2
+    monkeypatch.setattr(Fabric, "is_global_zero", property(lambda self: False))
+    model = drain(train(data, out="other"))
+    assert model.calibration is not None
+    assert not (tmp_path / "other").exists()
+    assert sum(waited) == 4
+
+
+def test_a_name_that_is_not_always_cc0_shows_no_pixels(train, dataset_folder, tmp_path):
+    free = dataset_folder("set", [4, 6, 5, 3], folder=tmp_path / "free")
+    other = dataset_folder(
+        "set", [5, 2, 7], stems=["a", "b", "c"], licence="ask", folder=tmp_path / "other"
+    )
+    model = drain(train([free, other]))
+    assert model.prototypes
+    assert not model.pictures
+    licences = {(s.name, s.licence) for s in model.record.training_data}
+    assert licences == {("set", "CC0 1.0"), ("set", "ask")}
+
+
 def test_counts_only_data_train(train, dataset_folder):
     data = dataset_folder("counted", [4, 8, 6, 10, 5, 7], labels="counts")
     model = drain(train(data))
@@ -189,7 +293,8 @@ def test_one_image_is_enough_to_begin(train, dataset_folder):
 
 
 def test_a_plain_head_has_no_gallery(train, data, tiny_config):
-    model = drain(train(data, network_config=tiny_config | {"prototypes": 0}))
+    del tiny_config["prototypes"]
+    model = drain(train(data, network="tally_plain", network_config=tiny_config))
     assert model.prototypes == ()
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from celltally.networks import HasPrototypes, HasVariance, build
+from celltally.errors import UserError
+from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
 from celltally.networks.tally import Tally
 
 
@@ -23,12 +24,39 @@ def test_what_it_can_do(network):
 
 
 def test_a_plain_head_has_no_prototypes(tiny_config):
-    plain = build("tally", tiny_config | {"prototypes": 0})
-    assert plain.prototype_kinds == ()
-    assert not hasattr(plain, "prototypes")
+    del tiny_config["prototypes"]
+    plain = build("tally_plain", tiny_config)
+    assert not isinstance(plain, HasPrototypes)
+    assert isinstance(plain, HasVariance)
+    offered = set(HasPrototypes.__abstractmethods__) - set(CountingNetwork.__abstractmethods__)
+    assert [name for name in offered if hasattr(type(plain), name)] == ["features"]
     assert plain.train()(torch.rand(1, 3, 16, 16)).distances is None
-    shapes = sorted(tuple(p.shape) for p in plain.head_parameters())
-    assert shapes == [(1,), (1, 8, 1, 1)]
+
+
+def test_a_plain_head_knows_no_setting_of_prototypes(tiny_config):
+    for setting in ("prototypes", "epsilon"):
+        with pytest.raises(UserError, match=f"no setting '{setting}'"):
+            build("tally_plain", {setting: 4})
+    with pytest.raises(UserError, match="two groups of equal size"):
+        build("tally", tiny_config | {"prototypes": 0})
+
+
+def test_only_the_head_differs(tiny_config):
+    """So that what the prototypes cost can be measured."""
+    with_prototypes = build("tally", tiny_config).state_dict()
+    del tiny_config["prototypes"]
+    plain = build("tally_plain", tiny_config).state_dict()
+    differing = {*with_prototypes} ^ {*plain}
+    assert {name.partition(".")[0] for name in differing} == {"head"}
+
+
+def test_the_names_of_the_weights_stay_as_they_are_stored(network):
+    """Saved models are read by them."""
+    own = [name for name in network.state_dict() if name.startswith(("head", "variance"))]
+    assert own == [
+        "head.vectors", "head.weight", "head.bias",
+        "variance.0.weight", "variance.0.bias", "variance.2.weight", "variance.2.bias",
+    ]  # fmt: skip
 
 
 def test_distances_come_while_it_is_trained(network):

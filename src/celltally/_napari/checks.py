@@ -92,13 +92,13 @@ def model_warnings(record: ModelRecord, diameter_px: float | None) -> tuple[str,
         factor = record.diameter_px / diameter_px
         if factor > LARGEST_RESCALING:
             warnings.append(
-                f"Cells of {diameter_px:.3g} px are much smaller than this model knows; "
+                f"Cells of {diameter_px:g} px are much smaller than this model knows; "
                 "expect a poor count."
             )
         elif factor < 1 / LARGEST_RESCALING:
             warnings.append(
-                f"Cells of {diameter_px:.3g} px are much larger than this model knows; "
-                "check the diameter with the circle."
+                f"Cells of {diameter_px:g} px are much larger than this model knows; "
+                "check the diameter with the ring."
             )
     if not record.is_calibrated:
         warnings.append("This model is not calibrated: it cannot say how sure a count is.")

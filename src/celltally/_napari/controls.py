@@ -22,42 +22,52 @@ __all__ = [
     "hint",
     "line",
     "spread",
+    "text",
     "wrapped",
 ]
 
 #: Labels of all sections end at the same place.
 LABEL_WIDTH = 106
-#: Of what the user should not overlook; readable on napari's dark and light theme.
-ATTENTION = "color: #d9920a;"
+#: Of what the user should not overlook: a bar beside it, for no colour of the words
+#: themselves can be read on napari's dark and light theme alike.
+ATTENTION = "border-left: 3px solid #d9920a; padding-left: 6px;"
 
 
-def wrapped(text: str = "", name: str = "") -> QLabel:
-    """Make a label that breaks its lines, selectable, and takes no more room than it needs."""
-    label = QLabel(text)
-    label.setWordWrap(True)
+def text(words: str = "", name: str = "", style: str = "") -> QLabel:
+    """Make a label that can be copied from; it begins where buttons and fields begin."""
+    label = QLabel(words)
+    label.setIndent(0)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    if name:
-        label.setObjectName(name)
-    label.setVisible(bool(text))
+    label.setObjectName(name)
+    label.setStyleSheet(style)
     return label
 
 
-def hint(label: QLabel, text: str) -> None:
+def wrapped(words: str = "", name: str = "", style: str = "") -> QLabel:
+    """Make a text that breaks its lines and takes no more room than it needs."""
+    label = text(words, name, style)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setVisible(bool(words))
+    return label
+
+
+def hint(label: QLabel, words: str) -> None:
     """Show a sentence, or nothing at all where there is none."""
-    label.setText(text)
-    label.setVisible(bool(text))
+    label.setText(words)
+    label.setVisible(bool(words))
 
 
 class Row(QWidget):
     """A label and a field beside it; a hidden row leaves no gap."""
 
-    def __init__(self, text: str, field: QWidget) -> None:
+    def __init__(self, name: str, field: QWidget) -> None:
         super().__init__()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
-        label = QLabel(text)
+        label = QLabel(name)
+        label.setIndent(0)
         label.setFixedWidth(LABEL_WIDTH)
         label.setBuddy(field)
         row.addWidget(label)
@@ -89,16 +99,15 @@ class Section(QFrame):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.title = QLabel(title)
-        self.title.setStyleSheet("font-weight: bold;")
+        self.title = text(title, style="font-weight: bold;")
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(5)
         self.column.addWidget(self.title)
 
-    def add_row(self, text: str, field: QWidget) -> Row:
+    def add_row(self, name: str, field: QWidget) -> Row:
         """Add a field with its label."""
-        row = Row(text, field)
+        row = Row(name, field)
         self.column.addWidget(row)
         return row
 

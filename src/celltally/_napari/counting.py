@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from celltally._napari.planes import Plane
+from celltally._napari.planes import Plane, in_plane
 from celltally._napari.preload import preload_torch
 from celltally.errors import UserError
 from celltally.record import ModelRecord
@@ -17,11 +17,11 @@ from celltally.types import Dots, Prediction, Progress
 if TYPE_CHECKING:
     from celltally.model import Model
 
-__all__ = ["Counted", "Looked", "count_job", "list_models_job", "look_job", "with_dots"]
+__all__ = ["Looked", "PlaneCount", "count_job", "list_models_job", "look_job", "with_dots"]
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
+class PlaneCount:
     """What counting one plane gave.
 
     Attributes
@@ -68,7 +68,7 @@ def _folder_of(record: ModelRecord) -> tuple[object, ...]:
 
 def count_job(
     plane: Plane, record: ModelRecord, diameter_px: float, name: str
-) -> Generator[Progress, None, Counted]:
+) -> Generator[Progress, None, PlaneCount]:
     """Count one plane.
 
     Parameters
@@ -95,14 +95,14 @@ def count_job(
     return with_dots(prediction, plane)
 
 
-def with_dots(prediction: Prediction, plane: Plane) -> Counted:
+def with_dots(prediction: Prediction, plane: Plane) -> PlaneCount:
     """Find the dots that a threshold may pick from, and its default."""
     from celltally.density import dots_from_prediction
     from celltally.density.peaks import threshold_for_count
 
-    dots = dots_from_prediction(prediction, -np.inf)
+    dots = in_plane(dots_from_prediction(prediction, -np.inf), plane)
     dots = dots[np.argsort(-dots.score, kind="stable")]
-    return Counted(prediction, plane, dots, threshold_for_count(dots.score, prediction.count))
+    return PlaneCount(prediction, plane, dots, threshold_for_count(dots.score, prediction.count))
 
 
 @dataclass(frozen=True)

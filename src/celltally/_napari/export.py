@@ -1,4 +1,4 @@
-"""What the widget saves: a row of counts, and dots that know their plane."""
+"""What the widget saves as a row of counts."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from celltally._napari.counting import Counted
-from celltally._napari.planes import Plane
+from celltally._napari.counting import PlaneCount
 from celltally._napari.sample_data import SAMPLES
-from celltally.types import Dots, Interval
+from celltally.types import Interval
 
-__all__ = ["image_name", "in_plane", "write_counts"]
-
-_T, _Z = ("t", "time", "frame"), ("z", "plane", "axis 0")
+__all__ = ["image_name", "write_counts"]
 
 
 def image_name(layer: Any) -> str:
@@ -29,17 +24,7 @@ def image_name(layer: Any) -> str:
     return str(layer.name)
 
 
-def in_plane(dots: Dots, plane: Plane) -> Dots:
-    """Dots with the time point and z plane that they were counted in."""
-    n = len(dots)
-    return replace(
-        dots,
-        t=np.full(n, plane.index(*_T), dtype=np.int64),
-        z=np.full(n, plane.index(*_Z), dtype=np.int64),
-    )
-
-
-def write_counts(path: str | Path, counted: Counted, interval: Interval, n_dots: int) -> None:
+def write_counts(path: str | Path, counted: PlaneCount, interval: Interval, n_dots: int) -> None:
     """Write a row with the columns of ``counts.csv``; a table of ours at the place grows by it.
 
     Raises
@@ -58,8 +43,8 @@ def write_counts(path: str | Path, counted: Counted, interval: Interval, n_dots:
         replace(prediction, image=one_line(prediction.image)),
         interval,
         n_dots=n_dots,
-        t=plane.index(*_T),
-        z=plane.index(*_Z),
+        t=plane.index("T"),
+        z=plane.index("Z"),
         seconds=prediction.seconds,
     )
     with CountsFile(path, kept=earlier) as file:

@@ -7,10 +7,10 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QPushButton
 
 from celltally._napari import checks
-from celltally._napari.controls import Section, hint, spread, wrapped
+from celltally._napari.controls import Section, hint, spread, text, wrapped
 from celltally._napari.counting import Looked, look_job
 from celltally._napari.jobs import Jobs, sentence
 from celltally._napari.layers import own_role, ring_layer, show_ring
@@ -25,6 +25,9 @@ from celltally._napari.texts import short
 from celltally.errors import UserError
 
 __all__ = ["ImageSection"]
+
+#: Letters of a layer's name that its field has room for.
+NAME_LENGTH = 24
 
 
 @dataclass
@@ -81,7 +84,7 @@ class ImageSection(Section):
         self.channel_box = QComboBox()
         self.channel_box.setToolTip("Which colour or channel of the image is counted.")
         self.channel_box.currentIndexChanged.connect(self._channel_chosen)
-        self.plane_label = QLabel()
+        self.plane_label = text()
         self.plane_label.setToolTip("The plane in view is counted; move the slider to change it.")
         self.pixel_edit = _spin("µm", 4, 1e5, 0.01, unset="not known")
         self.pixel_edit.setToolTip(
@@ -136,6 +139,11 @@ class ImageSection(Section):
         return self.pixel_edit.value() or None
 
     @property
+    def says_why(self) -> bool:
+        """Whether the section itself says why nothing can be counted."""
+        return self.layer is None or (self.diameter_px is None and bool(self.note.text()))
+
+    @property
     def busy(self) -> bool:
         """Whether the diameter is still being estimated."""
         choice = self._choice
@@ -184,7 +192,7 @@ class ImageSection(Section):
         with QSignalBlocker(self.layer_box):
             self.layer_box.clear()
             for layer, key in zip(images, keys, strict=True):
-                self.layer_box.addItem(short(layer.name), key)
+                self.layer_box.addItem(short(layer.name, NAME_LENGTH), key)
                 layer.events.name.disconnect(self._renamed)
                 layer.events.name.connect(self._renamed)
             if not images:
@@ -199,7 +207,7 @@ class ImageSection(Section):
         for layer in self._viewer.layers:
             row = self.layer_box.findData(key_of(layer))
             if row >= 0:
-                self.layer_box.setItemText(row, short(layer.name))
+                self.layer_box.setItemText(row, short(layer.name, NAME_LENGTH))
 
     def _view_moved(self, event: Any = None) -> None:
         self._show_plane()
@@ -258,11 +266,11 @@ class ImageSection(Section):
 
     def _show_plane(self) -> None:
         try:
-            text = self.plane().text
+            words = self.plane().text
         except UserError:
-            text = "–"
-        self.plane_label.setText(text)
-        self.plane_row.setVisible(bool(text) and self.layer is not None)
+            words = "–"
+        self.plane_label.setText(words)
+        self.plane_row.setVisible(bool(words) and self.layer is not None)
 
     def _channel_chosen(self, index: int) -> None:
         if self._choice is None:
@@ -295,7 +303,7 @@ class ImageSection(Section):
                 return  # another channel or plane is being looked at by now
             choice.looked, choice.looking = True, None
             if looked.diameter_px is not None and not choice.typed:
-                choice.diameter_px = round(looked.diameter_px, 1)
+                choice.diameter_px = looked.diameter_px
             if guess and not choice.channel_chosen:
                 choice.channel = looked.channel
             self._looked(
@@ -347,8 +355,7 @@ class ImageSection(Section):
         if self._choice is not None:
             self._choice.diameter_px, self._choice.typed = value or None, True
             self._show_diameter()
-            self._draw_ring_if_wanted()
-            self.changed.emit()
+            self._diameter_known()
 
     def _microns_typed(self, value: float) -> None:
         choice = self._choice
@@ -356,8 +363,12 @@ class ImageSection(Section):
             choice.diameter_px, choice.typed = value / choice.pixel_um or None, True
             with QSignalBlocker(self.diameter_edit):
                 self.diameter_edit.setValue(choice.diameter_px or 0)
-            self._draw_ring_if_wanted()
-            self.changed.emit()
+            self._diameter_known()
+
+    def _diameter_known(self) -> None:
+        hint(self.note, "")  # it may have asked for a diameter
+        self._draw_ring_if_wanted()
+        self.changed.emit()
 
     # ---- ring ----
 

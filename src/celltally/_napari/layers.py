@@ -7,8 +7,8 @@ metadata, so that they outlive the widget that made them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from celltally._napari.colours import BORDER, DENSITY, RING, STATE_SYMBOLS, class_colours
 from celltally._napari.planes import Plane, key_of
-from celltally.types import Dots, Grid, Prediction
+from celltally.types import DOT_STATES, Dots, Grid, Prediction
 
 __all__ = [
     "MOST_DOTS",
@@ -27,6 +27,7 @@ __all__ = [
     "density_layer",
     "dots_layer",
     "dots_of",
+    "dots_of_points",
     "is_edited",
     "keep",
     "kept",
@@ -41,12 +42,19 @@ __all__ = [
 #: More points than this make the window slow.
 MOST_DOTS = 5_000
 _TAG = "celltally"
+#: What napari gives a dot that is added by hand.
+_ADDED = {"id": "", "class": "cell", "score": float("nan"), "state": "added", "source": ""}
 _numbers = itertools.count()
 
 
 def own_role(layer: Layer) -> str | None:
-    """``density``, ``dots`` or ``ring`` for a layer of ours, None for any other."""
-    tag = layer.metadata.get(_TAG) if isinstance(layer.metadata, Mapping) else None
+    """``density``, ``dots``, ``file`` or ``ring`` for a layer of ours, None for any other."""
+    return role_in(layer.metadata)
+
+
+def role_in(metadata: Any) -> str | None:
+    """Role of the layer that has this metadata; None where it is not ours."""
+    tag = metadata.get(_TAG) if isinstance(metadata, Mapping) else None
     return tag["role"] if tag else None
 
 
@@ -258,6 +266,8 @@ def show_dots(
 
     Parameters
     ----------
+    dots
+        With the time point and z of ``plane``.
     complete
         Whether these are all dots; a part of them is not to be edited.
     """
@@ -286,27 +296,11 @@ def show_dots(
             setattr(layer, name, value)
     layer.current_face_color = next(iter(class_colours(["cell"]).values()))
     layer.current_size = dot_size(diameter_px)
+    layer.current_symbol = STATE_SYMBOLS["added"]
+    layer.feature_defaults = _ADDED
     layer.editable = complete
-    keep(layer, written=_content(layer))
+    keep(layer, written=dots, axes=plane.axes)
     return layer
-
-
-@dataclass(frozen=True, eq=False)
-class _Content:
-    """What a dots layer holds, copied, to compare with it later."""
-
-    data: NDArray[np.float64]
-    ids: list[str]
-    states: list[str]
-    classes: list[str]
-
-
-def _content(layer: Points) -> _Content:
-    def column(name: str) -> list[str]:
-        return list(layer.features[name]) if name in layer.features else []
-
-    data = np.array(layer.data, dtype=float, copy=True)
-    return _Content(data, column("id"), column("state"), column("class"))
 
 
 def is_edited(layer: Points) -> bool:
@@ -314,47 +308,87 @@ def is_edited(layer: Points) -> bool:
 
     Compares contents, for napari reports neither a paste nor a change in place.
     """
-    written: _Content | None = kept(layer, "written")
-    if written is None:
-        return True
-    now = _content(layer)
-    return not (
-        np.array_equal(written.data, now.data)
-        and written.states == now.states
-        and written.classes == now.classes
+    now, written = dots_of(layer), kept(layer, "written")
+    return not all(
+        np.array_equal(getattr(now, name), getattr(written, name))
+        for name in ("id", "yx", "t", "z", "label", "state")
     )
 
 
 def dots_of(layer: Points) -> Dots:
-    """Dots that a Points layer of ours shows, with what a human changed.
+    """Dots of a Points layer of ours, with what a human changed; see ``dots_of_points``."""
+    return dots_of_points(layer.data, layer.features, layer.metadata)
 
-    A dot without an id was added by hand (or pasted) and gets a new one.
+
+def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dots:
+    """Dots that a Points layer of ours holds, with what a human changed since we wrote it.
+
+    A dot that was moved, added or pasted says so in its state. One that is gone comes
+    last, as it was, and is ``removed``: nothing that was found is lost.
+
+    Parameters
+    ----------
+    data
+        ``(n, ndim)`` positions.
+    features
+        A table, or columns by name.
+    metadata
+        The layer's.
     """
-    features, data = layer.features, np.asarray(layer.data, dtype=float)
-    n = len(data)
+    written: Dots = metadata[_TAG]["written"]
+    axes: tuple[str, ...] = metadata[_TAG]["axes"]
+    data = np.asarray(data, dtype=float)
 
-    def column(name: str, default: Any) -> list[Any]:
-        values = list(features[name]) if name in features else [default] * n
-        return [default if pd.isna(v) else v for v in values]
+    def column(name: str) -> list[str]:
+        values = features[name] if name in features else [""] * len(data)
+        return ["" if pd.isna(value) else str(value) for value in values]
 
-    written: _Content | None = kept(layer, "written")
-    before = {} if written is None else dict(zip(written.ids, written.data, strict=True))
-    ids, states = column("id", ""), column("state", "added")
-    seen: set[str] = set()
-    fresh = Dots.new(data[:, -2:])
-    for row, dot in enumerate(ids):
-        if not dot or dot in seen:
-            ids[row], states[row] = str(fresh.id[row]), "added"
-        elif dot in before and not np.array_equal(before[dot], data[row]):
-            states[row] = "moved"
-        seen.add(ids[row])
-    return Dots.new(
+    def index(letter: str, before: NDArray[np.int64]) -> NDArray[np.int64] | int:
+        if letter in axes:
+            return np.rint(data[:, axes.index(letter)]).astype(np.int64)
+        return int(before[0]) if len(before) else 0
+
+    now = Dots.new(
         data[:, -2:],
-        id=ids,
-        label=column("class", "cell"),
-        score=column("score", float("nan")),
-        state=states,
-        source=column("source", ""),
+        t=index("T", written.t),
+        z=index("Z", written.z),
+        label=[label or "cell" for label in column("class")],
+        state="added",
+    )
+    origins = _origins(column("id"), written)
+    stays = np.array([row is not None for row in origins], dtype=bool)
+    before, here = written[[row for row in origins if row is not None]], now[stays]
+    gone = written[np.setdiff1d(np.arange(len(written)), [r for r in origins if r is not None])]
+    said = np.array(column("state"), dtype=np.str_)[stays]
+    state = np.where(np.isin(said, DOT_STATES), said, before.state)
+    moved = (here.yx != before.yx).any(axis=1) | (here.t != before.t) | (here.z != before.z)
+    state = np.where(moved & ~np.isin(state, ("added", "removed")), "moved", state)
+    return _joined(
+        replace(here, id=before.id, score=before.score, source=before.source, state=state),
+        now[~stays],
+        replace(gone, state=np.full(len(gone), "removed")),
+    )
+
+
+def _origins(ids: Sequence[str], written: Dots) -> list[int | None]:
+    """Row of ``written`` that each id stands for; None for a dot that is new.
+
+    napari keeps the order of its points and puts new ones last. It may give them the
+    id of a dot that was selected before, even of one that is gone by now.
+    """
+    rows = {name: row for row, name in enumerate(written.id.tolist())}
+    origins: list[int | None] = []
+    last = -1
+    for name in ids:
+        row = rows.get(name, -1)
+        origins.append(row if row > last else None)
+        last = max(last, row)
+    return origins
+
+
+def _joined(*parts: Dots) -> Dots:
+    return Dots(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Dots)}
     )
 
 
@@ -363,16 +397,18 @@ def points_of_file(dots: Dots, name: str) -> tuple[NDArray[Any], dict[str, Any]]
 
     Time and plane become axes only where the dots differ in them.
     """
-    lead = [axis for axis in (dots.t, dots.z) if len(axis) and np.ptp(axis) > 0]
-    data = np.concatenate([np.stack(lead, axis=1), dots.yx], axis=1) if lead else dots.yx
+    columns = {"T": dots.t, "Z": dots.z}
+    lead = {axis: column for axis, column in columns.items() if len(set(column.tolist())) > 1}
     settings: dict[str, Any] = {
         "name": name,
         "features": _features(dots),
+        "feature_defaults": _ADDED,
         "border_color": BORDER,
         "border_width": 0.15,
+        "metadata": {_TAG: {"role": "file", "written": dots, "axes": tuple(lead)}},
     }
     settings |= _looks(dots) if len(dots) else {"ndim": 2}
-    return data, settings
+    return np.column_stack([*lead.values(), dots.yx]), settings
 
 
 def _features(dots: Dots) -> pd.DataFrame:

@@ -31,8 +31,7 @@ class ModelSection(Section):
         self.model_box.setMinimumContentsLength(12)
         self.model_box.currentIndexChanged.connect(self._chosen)
         self.card = wrapped(name="model_card")
-        self.warning = wrapped(name="model_warning")
-        self.warning.setStyleSheet(ATTENTION)
+        self.warning = wrapped(name="model_warning", style=ATTENTION)
         self.add_row("Name", self.model_box)
         self.column.addWidget(self.card)
         self.column.addWidget(self.warning)
@@ -100,7 +99,7 @@ def card_text(record: ModelRecord) -> str:
         lines.append(
             f"Learned from {images} images of {sets} data {'set' if sets == 1 else 'sets'}. "
             f"{'Calibrated. ' if record.is_calibrated else ''}"
-            f"Sees cells at a width of {record.diameter_px:g} px."
+            f"Images are resized so that cells are {record.diameter_px:g} px wide."
         )
     if any(
         word in s.licence.lower() for s in record.training_data for word in ("research", "non-com")

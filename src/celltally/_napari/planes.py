@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from celltally import types
 from celltally._napari.checks import shape_problem, view_problem
 from celltally.errors import UserError
+from celltally.io import COLOURS, guess_channel, leading_axes, select_pixels
+from celltally.types import Dots
+from celltally.types import Image as Pixels
 
-__all__ = ["Plane", "channel_choices", "key_of", "pixel_size_um", "plane_in_view"]
+__all__ = ["Plane", "channel_choices", "in_plane", "key_of", "pixel_size_um", "plane_in_view"]
 
-#: Channels of a colour image, as ``celltally.io.select_pixels`` knows them.
-COLOURS = ("red", "green", "blue", "gray")
-#: An unlabelled leading axis that is as short as this may hold channels.
-MOST_CHANNELS = 5
+#: What a label may call an axis of time, channels or z.
+_LETTERS = {
+    **dict.fromkeys(("t", "time", "frame"), "T"),
+    **dict.fromkeys(("c", "channel", "channels"), "C"),
+    **dict.fromkeys(("z", "plane"), "Z"),
+}
+#: What an axis without a label is called.
+_WORDS = {"T": "t", "C": "channel", "Z": "z"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +39,13 @@ class Plane:
     position
         Index along every axis but the last two (colour samples aside).
     names
-        Names of those axes.
+        What those axes are called.
+    axes
+        Letter of each of them: T, C or Z, as files have them; "" for another.
     rgb
         Whether the last axis of ``data`` holds colour samples.
     channel
-        Which one was chosen: of RGB one of ``COLOURS``; None for all.
+        Which colour of RGB was chosen, one of ``io.COLOURS``; None for all.
     shape
         ``(height, width)``.
     """
@@ -44,42 +53,42 @@ class Plane:
     data: Any
     position: tuple[int, ...]
     names: tuple[str, ...]
+    axes: tuple[str, ...]
     rgb: bool
     channel: str | None
     shape: tuple[int, int]
 
     def read(self) -> NDArray[Any]:
         """Read the pixels, ``(H, W)`` or ``(H, W, 3)``; loads this plane only."""
-        from celltally.io import select_pixels
-
         pixels = np.asarray(self.data[self.position])
         if not self.rgb:
             return pixels
-        colours = types.Image(pixels, axes="YXS", name="")
+        colours = Pixels(pixels, axes="YXS", name="")
         return select_pixels(colours, channel=self.channel or "colour")
 
     def guess_channel(self) -> str | None:
         """Guess which colour shows the cells; None for all of them."""
-        from celltally.io import guess_channel
-
         if not self.rgb:
             return None
         pixels = np.asarray(self.data[self.position])
-        guess = guess_channel(types.Image(pixels, axes="YXS", name=""))
-        return guess if guess in COLOURS else None
+        guess = guess_channel(Pixels(pixels, axes="YXS", name=""))
+        return None if guess == "colour" else guess
 
     @property
     def text(self) -> str:
-        """``t 3, z 0``; empty for a plain image."""
-        pairs = zip(self.names, self.position, strict=True)
-        return ", ".join(f"{name} {index}" for name, index in pairs)
+        """``t 3, z 0``; empty for a plain image. There is no choice on an axis of length 1."""
+        axes = zip(self.names, self.position, self.data.shape, strict=False)
+        return ", ".join(f"{name} {index}" for name, index, length in axes if length > 1)
 
-    def index(self, *names: str) -> int:
-        """Index along the axis of one of these names; 0 where there is none."""
-        for name, index in zip(self.names, self.position, strict=True):
-            if name.lower() in names:
-                return index
-        return 0
+    def index(self, letter: str) -> int:
+        """Index along the axis of a letter; 0 where there is none."""
+        return self.position[self.axes.index(letter)] if letter in self.axes else 0
+
+
+def in_plane(dots: Dots, plane: Plane) -> Dots:
+    """Dots with the time point and z plane that they were counted in."""
+    n = len(dots)
+    return replace(dots, t=np.full(n, plane.index("T")), z=np.full(n, plane.index("Z")))
 
 
 def key_of(layer: Layer) -> str:
@@ -117,7 +126,8 @@ def plane_in_view(layer: Image, dims: Any, channel: str | int | None = None) -> 
     sizes = data.shape[:-1] if layer.rgb else data.shape
     at = np.asarray(layer.world_to_data(np.asarray(dims.point)[-layer.ndim :]))[:-2]
     position = [round(float(p)) for p in at]
-    names = _axis_names(layer)
+    axes = axis_letters(layer)
+    names = _axis_names(layer, axes)
     if isinstance(channel, int):
         position[channel_axis(layer)] = channel
         channel = None
@@ -127,45 +137,63 @@ def plane_in_view(layer: Image, dims: Any, channel: str | int | None = None) -> 
                 f"The image {layer.name!r} has no plane at {name} {index}; "
                 "move the slider to one that it has."
             )
-    return Plane(data, tuple(position), names, layer.rgb, channel, tuple(sizes[-2:]))
+    return Plane(data, tuple(position), names, axes, layer.rgb, channel, tuple(sizes[-2:]))
 
 
-def _axis_names(layer: Image) -> tuple[str, ...]:
-    """Names of the axes before the last two; ``plane`` for one without a name."""
-    labels = getattr(layer, "axis_labels", ()) or ()
-    named = [str(label) for label in labels[: layer.ndim - 2]]
-    named += [""] * (layer.ndim - 2 - len(named))
-    plain = [n if n and not n.lstrip("-").isdigit() else "" for n in named]
-    unnamed = plain.count("")
-    return tuple(n or ("plane" if unnamed == 1 else f"axis {i}") for i, n in enumerate(plain))
+def _labels(layer: Image) -> list[str]:
+    """Labels of the axes before the last two; empty for one that nobody named."""
+    labels = [str(label) for label in getattr(layer, "axis_labels", ()) or ()][: layer.ndim - 2]
+    labels += [""] * (layer.ndim - 2 - len(labels))
+    return ["" if label.lstrip("-").isdigit() else label for label in labels]
+
+
+def axis_letters(layer: Image) -> tuple[str, ...]:
+    """Letter of every axis before the last two: T, C, Z, or "" for another.
+
+    An axis without a label is taken for what it is taken for in a file.
+    """
+    labels, lengths = _labels(layer), _full(layer).shape
+    letters = [_LETTERS.get(label.lower(), "") for label in labels]
+    asked = [i for i, label in enumerate(labels) if letters[i] or not label]
+    try:
+        found = leading_axes(
+            Path(layer.name),
+            "".join(letters[i] or "?" for i in asked),
+            tuple(lengths[i] for i in asked),
+            "YX",
+        )
+    except UserError:  # more axes than letters: the unnamed ones stay so
+        return tuple(letters)
+    for i, letter in zip(asked, found, strict=True):
+        letters[i] = letter
+    return tuple(letters)
+
+
+def _axis_names(layer: Image, axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what the axes before the last two are called: their labels, else what they seem."""
+    labels = _labels(layer)
+    return tuple(
+        label or _WORDS.get(letter, f"axis {i}")
+        for i, (label, letter) in enumerate(zip(labels, axes, strict=True))
+    )
 
 
 def channel_axis(layer: Image) -> int | None:
     """Axis that holds the channels of a layer that is not RGB, where one seems to."""
-    if layer.rgb or layer.ndim < 3:
-        return None
-    names = [name.lower() for name in _axis_names(layer)]
-    for axis, name in enumerate(names):
-        if name in ("c", "channel", "channels"):
-            return axis
-    sizes = _full(layer).shape
-    for axis, name in enumerate(names):
-        if (name == "plane" or name.startswith("axis")) and 2 <= sizes[axis] <= MOST_CHANNELS:
-            return axis
-    return None
+    axes = axis_letters(layer)
+    return None if layer.rgb or "C" not in axes else axes.index("C")
 
 
 def channel_choices(layer: Image) -> list[tuple[str, str | int | None]]:
     """Return what can be chosen as channel, (text, value) pairs; empty where there is one only."""
     if layer.rgb:
-        return [("all colours", None), *((name, name) for name in COLOURS)]
+        return [("all colours", None), *((name, name) for name in COLOURS if name != "colour")]
     axis = channel_axis(layer)
     if axis is None:
         return []
-    return [
-        ("the one in view", None),
-        *((f"{_axis_names(layer)[axis]} {i}", i) for i in range(_full(layer).shape[axis])),
-    ]
+    name = _axis_names(layer, axis_letters(layer))[axis]
+    count = _full(layer).shape[axis]
+    return [("the one in view", None), *((f"{name} {i}", i) for i in range(count))]
 
 
 _MICROMETRES = {

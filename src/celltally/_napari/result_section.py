@@ -11,14 +11,21 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
-    QLabel,
     QPushButton,
     QSlider,
 )
 
 from celltally._napari import texts
-from celltally._napari.controls import ATTENTION, LABEL_WIDTH, Section, hint, spread, wrapped
-from celltally._napari.counting import Counted
+from celltally._napari.controls import (
+    ATTENTION,
+    LABEL_WIDTH,
+    Section,
+    hint,
+    spread,
+    text,
+    wrapped,
+)
+from celltally._napari.counting import PlaneCount
 from celltally.types import Interval
 
 __all__ = ["ResultSection"]
@@ -37,18 +44,12 @@ class ResultSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Result")
-        self._counted: Counted | None = None
+        self._counted: PlaneCount | None = None
         self._interval: Interval | None = None
         self._n_dots = 0
         self.empty = wrapped("Nothing is counted yet.")
-        self.count_label = QLabel()
-        self.count_label.setObjectName("count")
-        self.count_label.setStyleSheet("font-size: 22px; font-weight: bold;")
-        self.count_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.interval_label = QLabel()
-        self.interval_label.setObjectName("interval")
-        self.interval_label.setStyleSheet("font-size: 14px;")
-        self.interval_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.count_label = text(name="count", style="font-size: 22px; font-weight: bold;")
+        self.interval_label = text(name="interval", style="font-size: 14px;")
         self.level_box = QComboBox()
         for level in LEVELS:
             self.level_box.addItem(texts.percent(level), level)
@@ -56,8 +57,7 @@ class ResultSection(Section):
         self.level_box.setFixedWidth(LABEL_WIDTH)
         self.level_box.setToolTip("How often the true count is to lie inside the interval.")
         self.level_box.currentIndexChanged.connect(lambda _: self.level_changed.emit())
-        self.kind_label = wrapped(name="interval_kind")
-        self.kind_label.setStyleSheet(ATTENTION)
+        self.kind_label = wrapped(name="interval_kind", style=ATTENTION)
         self.dots_label = wrapped(name="dots")
         self.dots_label.setVisible(True)
         self.origin_label = wrapped(name="origin")
@@ -98,7 +98,7 @@ class ResultSection(Section):
         self.reset_button.setToolTip("Back to as many dots as were counted.")
         self.reset_button.clicked.connect(self.reset_threshold)
         self.slider_row = spread(
-            QLabel("More dots"), self.slider, QLabel("fewer"), self.reset_button, stretch=1
+            text("More dots"), self.slider, text("fewer"), self.reset_button, stretch=1
         )
 
     def _build_buttons(self) -> None:
@@ -111,7 +111,9 @@ class ResultSection(Section):
         )
         self.counts_button.clicked.connect(lambda: self._ask("counts", self.save_counts))
         self.dots_button = QPushButton("Save dots…")
-        self.dots_button.setToolTip("Save the positions of the dots as a CSV file.")
+        self.dots_button.setToolTip(
+            "Save the positions of the dots as a CSV file, with what you moved, added or removed."
+        )
         self.dots_button.clicked.connect(lambda: self._ask("dots", self.save_dots))
         self.buttons = spread(self.copy_button, self.counts_button, self.dots_button)
 
@@ -147,24 +149,26 @@ class ResultSection(Section):
         for label in (self.kind_label, self.origin_label, self.note_label):
             hint(label, "")
 
-    def show_counted(self, counted: Counted, threshold: float | None = None) -> None:
+    def show_counted(self, counted: PlaneCount, threshold: float | None = None) -> None:
         """Show a result; the slider starts at its default."""
         self._counted = counted
         self._threshold = counted.threshold if threshold is None else threshold
         with QSignalBlocker(self.slider):
             self.slider.setValue(self._position(self._threshold))
+        self.slider_row.setEnabled(len(counted.candidates) > 0)
         prediction = counted.prediction
         self.empty.setVisible(False)
         for part in self._parts:
             part.setVisible(True)
         self.count_label.setText(texts.cells(prediction.count))
-        where = f" · plane {counted.plane.text}" if counted.plane.text else ""
-        channel = f" · {counted.plane.channel}" if counted.plane.channel else ""
-        hint(
-            self.origin_label,
-            f"{texts.short(prediction.image, 34)}{where}{channel}\n"
-            f"Model {prediction.model} · cells of {prediction.diameter_px:.3g} px",
+        plane = counted.plane
+        where = (plane.text, f"{plane.channel} channel" if plane.channel else "")
+        told = (
+            texts.short(prediction.image, 40),
+            " · ".join(part for part in where if part),
+            f"Model {prediction.model} · cells of {prediction.diameter_px:g} px",
         )
+        hint(self.origin_label, "\n".join(line for line in told if line))
         hint(self.note_label, "\n".join(prediction.notes))
 
     def show_interval(self, interval: Interval) -> None:
@@ -179,8 +183,7 @@ class ResultSection(Section):
             return
         self._n_dots = n_dots
         count = self._counted.prediction.count
-        text = f"{texts.number(n_dots)} dots, {texts.difference(n_dots, count)}"
-        self.dots_label.setText(f"{text}. {note}" if note else f"{text}.")
+        self.dots_label.setText(f"{texts.dots(n_dots, count)} {note}".strip())
 
     # ---- threshold ----
 

@@ -21,13 +21,11 @@ def sample_path(key: str) -> Path:
 
 
 def _layers(key: str) -> list[tuple[Any, dict[str, Any], str]]:
-    import imageio.v3 as imageio
     import numpy as np
-    import tifffile
 
-    path = sample_path(key)
-    read = tifffile.imread if path.suffix == ".tif" else imageio.imread
-    pixels = read(path)
+    from celltally.io import read_image
+
+    pixels = np.asarray(read_image(sample_path(key)).data[:])
     limits = tuple(float(v) for v in np.percentile(pixels, (0.5, 99.8)))
     return [(pixels, {"name": key, "contrast_limits": limits}, "image")]
 

@@ -16,7 +16,7 @@ from celltally._napari import counting, export
 from celltally._napari.compat import camera_events
 from celltally._napari.controls import Column, line
 from celltally._napari.count_section import CountSection
-from celltally._napari.counting import Counted
+from celltally._napari.counting import PlaneCount
 from celltally._napari.image_section import ImageSection
 from celltally._napari.jobs import Job, Jobs, sentence
 from celltally._napari.layers import (
@@ -50,7 +50,7 @@ FOLLOW_AFTER = 120
 class _Result:
     """The count of one image, and where its threshold stands."""
 
-    counted: Counted
+    counted: PlaneCount
     threshold: float
 
 
@@ -147,9 +147,9 @@ class TallyWidget(QWidget):
         if self.running:
             return
         problem = self.problem()
-        # While something is awaited, or without an image, the sections say so themselves.
-        quiet = problem is None or self.image.layer is None or self.model.loading
-        self.count_section.show_ready(problem, "" if quiet or self.image.busy else problem)
+        waits = self.model.loading or self.image.busy  # the sections say so themselves
+        quiet = problem is None or waits or self.image.says_why
+        self.count_section.show_ready(problem, "" if quiet else problem)
 
     def count(self) -> None:
         """Start counting the plane in view; nothing is started on bad input."""
@@ -185,7 +185,7 @@ class TallyWidget(QWidget):
         self._ended(text)
         show_error(text)
 
-    def _done(self, key: str, counted: Counted) -> None:
+    def _done(self, key: str, counted: PlaneCount) -> None:
         """Show a result, one layer at a time, so that the window lives in between."""
 
         def density() -> None:
@@ -335,10 +335,7 @@ class TallyWidget(QWidget):
         """All dots, with what a human changed."""
         result, layer = self._results[key], dots_layer(self.viewer.layers, key)
         dots = result.counted.dots(result.threshold)
-        plane = result.counted.plane
-        if layer is not None and len(dots) <= MOST_DOTS:
-            dots = dots_of(layer)
-        return export.in_plane(dots, plane)
+        return dots if layer is None or len(dots) > MOST_DOTS else dots_of(layer)
 
     def save_dots(self, path: str) -> None:
         """Write the dots of the chosen image as CSV."""

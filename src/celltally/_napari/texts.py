@@ -8,7 +8,7 @@ from celltally.types import Interval
 
 __all__ = [
     "cells",
-    "difference",
+    "dots",
     "interval_range",
     "interval_words",
     "number",
@@ -32,7 +32,7 @@ def cells(value: float) -> str:
 
 def percent(level: float) -> str:
     """``95 %``; further digits only where they matter."""
-    return f"{level * 100:g}{SPACE}%"
+    return f"{level * 100:.10g}{SPACE}%"
 
 
 def interval_range(interval: Interval) -> str:
@@ -52,15 +52,17 @@ def interval_words(interval: Interval) -> str:
     return f"{head}: {interval.reason}." if interval.reason else f"{head}."
 
 
-def difference(n_dots: int, count: float) -> str:
-    """How the dots compare with the count, in words."""
+def dots(n_dots: int, count: float) -> str:
+    """How many dots there are, and how that compares with the count."""
     gap = n_dots - round(count)
-    if gap == 0:
-        return "as many as counted"
-    return f"{number(abs(gap))} {'more' if gap > 0 else 'fewer'} than counted"
+    if n_dots == gap == 0:
+        return "No dots."
+    compared = f"{number(abs(gap))} {'more' if gap > 0 else 'fewer'} than counted"
+    word = "dot" if n_dots == 1 else "dots"
+    return f"{number(n_dots)} {word}, {compared if gap else 'as many as counted'}."
 
 
-def short(name: str, length: int = 40) -> str:
+def short(name: str, length: int) -> str:
     """Shorten a name in its middle where it is too long to show."""
     if len(name) <= length:
         return name

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from celltally.errors import UserError
-from celltally.io import read_dots
+from celltally.io import is_celltally_density, is_celltally_dots, read_dots
 
 __all__ = ["check_replaceable", "make_folder", "output_names"]
 
@@ -82,7 +82,7 @@ def check_replaceable(files: Iterable[Path], images: Sequence[Path], table: Path
         if file.resolve() in taken:
             raise UserError(f"{file} would be written over; choose another folder for the results")
         if os.path.lexists(file) and not (
-            _is_our_dots(file) if file.suffix == ".csv" else _is_our_density(file)
+            _is_our_dots(file) if file.suffix == ".csv" else is_celltally_density(file)
         ):
             raise UserError(
                 f"{file} exists and was not written by counting; "
@@ -98,18 +98,11 @@ def _name(path: Path, level: int) -> str:
 
 
 def _is_our_dots(path: Path) -> bool:
+    """Whether a file holds dots as counting writes them, untouched by anyone since."""
+    if not is_celltally_dots(path):
+        return False
     try:
         dots = read_dots(path)
     except UserError:
         return False
     return bool((dots.state == "proposed").all() and (dots.source != "").all())
-
-
-def _is_our_density(path: Path) -> bool:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return "model_sha256" in (file.imagej_metadata or {})
-    except (OSError, ValueError):  # TiffFileError is a ValueError
-        return False

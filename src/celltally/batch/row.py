@@ -50,7 +50,7 @@ def count_row(
         "count": number(prediction.count, 4),
         "ci_low": number(interval.low, 4),
         "ci_high": number(interval.high, 4),
-        "level": f"{interval.level:g}",
+        "level": str(float(interval.level)),
         "interval_kind": interval.kind,
         "n_dots": str(n_dots),
         "diameter_px": number(prediction.diameter_px, 3),

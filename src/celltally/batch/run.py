@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ from celltally.batch.table import (
 )
 from celltally.density import dots_from_prediction
 from celltally.diameter import check_diameter
-from celltally.errors import UserError
+from celltally.errors import UserError, failure
 from celltally.io import (
     find_images,
     list_scenes,
@@ -37,8 +36,9 @@ from celltally.io import (
     write_density,
     write_dots,
 )
+from celltally.progress import relay
 from celltally.record import read_record
-from celltally.types import Image, Prediction, Progress
+from celltally.types import Image, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from celltally.model import Model
 
 __all__ = ["Counted", "iter_count"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -228,10 +226,8 @@ def iter_count(
 def _check(settings: _Settings, resume: bool, table: Path | None) -> None:
     """Find what is wrong with the settings without torch, so that it is said at once."""
     level, diameter = settings.level, settings.diameter_px
-    if not 0 < level < 1:
-        raise UserError(
-            f"a level of {level:g} cannot be used: give a number between 0 and 1, such as 0.95"
-        )
+    if problem := intervals.check_level(level):
+        raise UserError(problem)
     if diameter is not None and (problem := check_diameter(diameter)):
         raise UserError(f"{problem}, or leave it out to have it estimated")
     for axis, index in settings.plane.items():
@@ -281,7 +277,7 @@ def _is_same_count(row: Row, model: Model, settings: _Settings) -> bool:
     same = (
         row["model_sha256"] == model.sha256
         and row["calibration_sha256"] == model.calibration_sha256
-        and row["level"] == f"{settings.level:g}"
+        and row["level"] == str(float(settings.level))
         and all(row[axis.lower()] == str(i) for axis, i in settings.plane.items())
     )
     if settings.diameter_px is not None:
@@ -296,19 +292,11 @@ def _count_safely(
     start = time.perf_counter()
     try:
         return (yield from _count(model, task, settings, done, total))
-    except UserError as error:
-        sentence = str(error)
-    except MemoryError:
-        sentence = f"{task.image} needs more memory than there is; count a part of it"
     except Exception as error:
-        # A defect of ours, most likely; but the other images of the night must be counted.
-        _log.debug("counting %s failed", task.image, exc_info=True)
-        sentence = f"{task.image}: unexpected {type(error).__name__}: {error}; please report this"
-    if task.image.name not in sentence:
-        sentence = f"{task.image.name}: {sentence}"
+        sentence = failure(error, task.image)
     row = dict.fromkeys(COLUMNS, "") | {
         "image": task.image.name,
-        "level": f"{settings.level:g}",
+        "level": str(float(settings.level)),
         "model": model.name,
         "model_sha256": model.sha256,
         "calibration_sha256": model.calibration_sha256,
@@ -335,16 +323,12 @@ def _count(
         device=settings.device,
         image=task.image.name,
     )
-    prediction: Prediction
-    while True:
-        try:
-            tile = next(job)
-        except StopIteration as end:
-            prediction = end.value
-            break
-        yield Progress(
+    prediction = yield from relay(
+        job,
+        lambda tile: Progress(
             done, total, task.image.name, {"tile": float(tile.done), "tiles": float(tile.total)}
-        )
+        ),
+    )
     dots = dots_from_prediction(prediction)
     if task.dots is not None:
         place = np.ones_like(dots.t)

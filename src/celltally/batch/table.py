@@ -48,7 +48,8 @@ def read_counts(path: Path) -> list[Row]:
     Raises
     ------
     UserError
-        When something else lies there: it is not ours to replace.
+        When something else lies there, or someone took columns from a row: it is not
+        ours to replace.
     """
     if not os.path.lexists(path):
         return []
@@ -70,7 +71,13 @@ def read_counts(path: Path) -> list[Row]:
         raise foreign from None
     if tuple(header) != COLUMNS:
         raise foreign
-    return [dict(zip(COLUMNS, r, strict=True)) for r in records if len(r) == len(COLUMNS)]
+    for number_of_row, record in enumerate(records, start=2):
+        if record and len(record) != len(COLUMNS):
+            raise UserError(
+                f"{path} cannot be gone on with: its row {number_of_row} has {len(record)} columns "
+                f"instead of {len(COLUMNS)}; mend it or choose another place for the table"
+            )
+    return [dict(zip(COLUMNS, record, strict=True)) for record in records if record]
 
 
 def check_writable(path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from celltally.types import Progress
+from celltally.progress import drain
+from celltally.types import Progress
 
-__all__ = ["failure", "plain", "print_json", "print_table", "progress_bar", "say"]
+Result = TypeVar("Result")
+
+__all__ = ["failure", "follow", "plain", "print_json", "print_table", "progress_bar", "say"]
 
 #: Exit status of a program that was stopped with Ctrl-C.
 INTERRUPTED = 130
@@ -86,6 +90,53 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
             )
 
         yield draw
+
+
+def follow(
+    job: Generator[Progress, None, Result],
+    what: str,
+    on_step: Callable[[Callable[..., None], Progress], None],
+) -> Result:
+    """Run a job to its end under a bar; ``on_step(draw, step)`` says what of a step is shown.
+
+    Ctrl-C stops it between two steps, where nothing is half done, and a second
+    Ctrl-C at once; either comes out as a ``KeyboardInterrupt``, the job closed.
+    """
+    with progress_bar(what) as draw, _stop_between_steps() as stop_if_asked:
+
+        def each(step: Progress) -> None:
+            on_step(draw, step)
+            stop_if_asked()
+
+        try:
+            return drain(job, each)
+        finally:
+            job.close()
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[Callable[[], None]]:
+    """Put a Ctrl-C off until the yielded function is called."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    asked = False
+
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield stop_if_asked
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def _finite(value: Any) -> Any:

@@ -10,17 +10,19 @@ import typer
 from celltally.cli._output import (
     INTERRUPTED,
     failure,
+    follow,
     print_json,
     print_table,
-    progress_bar,
     say,
 )
 from celltally.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     import pandas as pd
+
+    from celltally.types import Progress
 
 __all__ = ["parse_channel", "parse_plane", "register"]
 
@@ -95,25 +97,21 @@ def count(
     )
     rows: list[Row] = []
     told: set[str] = set()
+
+    def tell(draw: Callable[..., None], step: Progress) -> None:
+        draw(step)
+        if isinstance(step, Counted):
+            rows.append(dict(step.row))
+            for note in step.notes:
+                if note not in told:
+                    say(note)
+                told.add(note)
+        elif not step.values and step.done:
+            say(step.message)
+
     try:
-        with progress_bar("counting") as draw:
-            while True:
-                try:
-                    step = next(job)
-                except StopIteration as end:
-                    table: pd.DataFrame = end.value
-                    break
-                draw(step)
-                if isinstance(step, Counted):
-                    rows.append(dict(step.row))
-                    for note in step.notes:
-                        if note not in told:
-                            say(note)
-                        told.add(note)
-                elif not step.values and step.done:
-                    say(step.message)
+        table = follow(job, "counting", tell)
     except KeyboardInterrupt:
-        job.close()
         _print(typed(rows), as_json)
         kept = "" if out is None else f"; {out} has them, {_STILL_THERE}"
         say(f"Stopped after {len(rows)} images{kept}.")

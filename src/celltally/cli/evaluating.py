@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from celltally.cli._output import (
     INTERRUPTED,
     failure,
+    follow,
     print_json,
     print_table,
-    progress_bar,
     say,
 )
 from celltally.errors import UserError
-
-if TYPE_CHECKING:
-    from celltally.evaluate.report import Report
 
 __all__ = ["register"]
 
@@ -59,17 +56,8 @@ def evaluate(
 
     job = iter_evaluate(data, model=model, out=out, diameter=size, level=level, device=device)
     try:
-        with progress_bar("evaluating") as draw:
-            while True:
-                try:
-                    step = next(job)
-                except StopIteration as end:
-                    report: Report = end.value
-                    break
-                if step.total:
-                    draw(step)
+        report = follow(job, "evaluating", lambda draw, step: draw(step) if step.total else None)
     except KeyboardInterrupt:
-        job.close()
         say("Stopped; nothing was written.")
         raise typer.Exit(INTERRUPTED) from None
     if as_json:

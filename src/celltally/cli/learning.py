@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celltally.cli._output import INTERRUPTED, print_json, progress_bar, say
+from celltally.cli._output import INTERRUPTED, follow, print_json, say
 from celltally.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ def train(
     sample: Annotated[
         str, typer.Option(metavar="WORDS", help="What it counts, for the list of models.")
     ] = "",
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET=NUMBER",
+            help="How often a data set's images are drawn against the others' (1), as in mbm=2.",
+        ),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Model whose weights the training starts from."),
@@ -74,6 +81,7 @@ def train(
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise UserError(f"{minutes:g} minutes are no training; give more than 0")
     _check_places(data, val or [], calibrate or [], out=out)
+    set_weights = _set_weights(weight or [], data)
     parent = None
     if start is not None:
         from celltally import zoo
@@ -81,6 +89,7 @@ def train(
 
         parent = zoo.find(start)
         read_record(parent)
+    from celltally.learn.fit import FitConfig
     from celltally.learn.train import iter_train
 
     job = iter_train(
@@ -95,8 +104,31 @@ def train(
         device=device,
         sample=sample,
         start=parent,
+        fit=FitConfig(set_weights=set_weights),
     )
     _run(job, "training", out, minutes, as_json)
+
+
+def _set_weights(given: list[str], data: list[Path]) -> dict[str, float]:
+    """Read ``SET=NUMBER``; each set must be one of the data sets."""
+    from celltally.learn.data import read_dataset
+
+    weights = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = math.nan
+        if not (math.isfinite(weights[name]) and weights[name] > 0):
+            raise UserError(f"--weight {text} cannot be used: give SET=NUMBER, such as mbm=2")
+    names = {read_dataset(folder).name for folder in data} if weights else set()
+    if unknown := sorted(weights.keys() - names):
+        raise UserError(
+            f"--weight names the data set {unknown[0]!r}, but DATA has "
+            f"{', '.join(sorted(names))}; use one of these"
+        )
+    return weights
 
 
 def calibrate(
@@ -144,16 +176,8 @@ def _run(
 ) -> None:
     clock = _Clock(minutes)
     try:
-        with progress_bar(what) as draw:
-            while True:
-                try:
-                    step = next(job)
-                except StopIteration as end:
-                    model: Model = end.value
-                    break
-                draw(step, clock.tell(step))
+        model = follow(job, what, lambda draw, step: draw(step, clock.tell(step)))
     except KeyboardInterrupt:
-        job.close()
         if (out / "model.json").is_file():
             say(f"Stopped; the best model so far lies in {out} and can be used as it is.")
         else:
@@ -173,6 +197,8 @@ def _run(
         )
         return
     print(f"{out}\t{record.sha256[:12]}")
+    if left_out := record.training.get("left out"):
+        say(f"Left out were {left_out}.")
     if model.calibration is None:
         say("It has no calibrated intervals: there was no data for them (see --calibrate).")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["write_plots"]
+__all__ = ["write_comparison", "write_plots"]
+
+_MISSING = "there are no plots because matplotlib is missing: pip install matplotlib"
 
 
 def write_plots(per_image: pd.DataFrame, level: float, folder: Path) -> tuple[str, ...]:
@@ -28,11 +31,9 @@ def write_plots(per_image: pd.DataFrame, level: float, folder: Path) -> tuple[st
     tuple of str
         Sentences for the user: which plots are missing, and why.
     """
-    try:
-        # Not pyplot: it would pick a window system.
-        figure_type = importlib.import_module("matplotlib.figure").Figure
-    except ImportError:
-        return ("there are no plots because matplotlib is missing: pip install matplotlib",)
+    figure_type = _figure_type()
+    if figure_type is None:
+        return (_MISSING,)
     good = per_image[per_image["status"] == "ok"]
     if good.empty:
         return ("there are no plots because no image was counted",)
@@ -44,11 +45,63 @@ def write_plots(per_image: pd.DataFrame, level: float, folder: Path) -> tuple[st
     return ()
 
 
+def write_comparison(
+    per_image: Mapping[str, pd.DataFrame], level: float, path: Path
+) -> tuple[str, ...]:
+    """Draw predicted against true counts, a panel per system, all on the same scale.
+
+    Parameters
+    ----------
+    per_image
+        As in ``Report``, by the name of what counted.
+    level
+        Nominal coverage of the intervals.
+    path
+        The picture.
+
+    Returns
+    -------
+    tuple of str
+        Sentences for the user: why there is no plot.
+    """
+    figure_type = _figure_type()
+    if figure_type is None:
+        return (_MISSING,)
+    good = {name: table[table["status"] == "ok"] for name, table in per_image.items()}
+    good = {name: table for name, table in good.items() if len(table)}
+    if not good:
+        return (f"there is no {path.name} because no image was counted",)
+    figure = figure_type(figsize=(4 * len(good), 4.2), dpi=120, layout="constrained")
+    highest = max(map(_highest, good.values()))
+    panels = figure.subplots(1, len(good), squeeze=False)[0]
+    for axes, (name, table) in zip(panels, good.items(), strict=True):
+        _draw_counts(axes, table, level, highest)
+        axes.set_title(name)
+    panels[0].legend(loc="upper left", frameon=False)
+    figure.savefig(path)
+    return ()
+
+
+def _figure_type() -> Any:
+    try:
+        # Not pyplot: it would pick a window system.
+        return importlib.import_module("matplotlib.figure").Figure
+    except ImportError:
+        return None
+
+
 def _predicted_vs_true(figure_type: Any, good: pd.DataFrame, level: float) -> Any:
     figure = figure_type(figsize=(5, 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
+    _draw_counts(axes, good, level, _highest(good))
+    axes.legend(loc="upper left", frameon=False)
+    return figure
+
+
+def _draw_counts(axes: Any, good: pd.DataFrame, level: float, highest: float) -> None:
     below = (good["count"] - good["ci_low"]).fillna(0).clip(lower=0)
     above = (good["ci_high"] - good["count"]).fillna(0).clip(lower=0)
+    known = good["ci_low"].notna().any()
     axes.errorbar(
         good["true"],
         good["count"],
@@ -56,13 +109,15 @@ def _predicted_vs_true(figure_type: Any, good: pd.DataFrame, level: float) -> An
         fmt="o",
         markersize=4,
         linewidth=0.8,
-        label=f"image, with its {100 * level:g} % interval",
+        label=f"image, with its {100 * level:.10g} % interval" if known else "image",
     )
-    highest = float(max(good["true"].max(), (good["count"] + above).max())) * 1.05 or 1.0
     axes.plot([0, highest], [0, highest], color="grey", linewidth=1, label="predicted = true")
     axes.set(xlim=(0, highest), ylim=(0, highest), xlabel="true count", ylabel="predicted count")
-    axes.legend(loc="upper left", frameon=False)
-    return figure
+
+
+def _highest(good: pd.DataFrame) -> float:
+    """End of the axes: a little more than the largest count or upper bound."""
+    return float(good[["true", "count", "ci_high"]].max().max()) * 1.05 or 1.0
 
 
 def _interval_widths(figure_type: Any, known: pd.DataFrame, level: float) -> Any:
@@ -77,7 +132,9 @@ def _interval_widths(figure_type: Any, known: pd.DataFrame, level: float) -> Any
             rows["count"], rows["ci_high"] - rows["ci_low"], marker=mark, s=18, label=label
         )
     axes.set(
-        xlabel="predicted count", ylabel=f"width of the {100 * level:g} % interval", ylim=(0, None)
+        xlabel="predicted count",
+        ylabel=f"width of the {100 * level:.10g} % interval",
+        ylim=(0, None),
     )
     axes.legend(loc="upper left", frameon=False)
     return figure

@@ -15,11 +15,12 @@ import pandas as pd
 from celltally import intervals, zoo
 from celltally.density import Matching, dots_from_prediction, match_dots
 from celltally.diameter import check_diameter
-from celltally.errors import UserError
+from celltally.errors import UserError, failure
 from celltally.evaluate.metrics import count_metrics, dot_metrics
 from celltally.evaluate.plots import write_plots
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_count, sample_dots
+from celltally.progress import relay
 from celltally.record import read_record
 from celltally.types import Prediction, Progress
 
@@ -136,10 +137,8 @@ def iter_evaluate(
     UserError
         For arguments that cannot be used, before any image is opened.
     """
-    if not 0 < level < 1:
-        raise UserError(
-            f"a level of {level:g} cannot be used: give a number between 0 and 1, such as 0.95"
-        )
+    if problem := intervals.check_level(level):
+        raise UserError(problem)
     if isinstance(diameter, float | int) and (problem := check_diameter(diameter)):
         raise UserError(f"{problem}, or 'auto' to have it estimated")
     dataset = read_dataset(folder)
@@ -210,11 +209,8 @@ def _judge(
                 "recall": matching.recall,
                 "f1": matching.f1,
             }
-    except UserError as error:
-        sentence = str(error)
-        if sample.image.name not in sentence:
-            sentence = f"{sample.image.name}: {sentence}"
-        return _Judged(row | {"status": "failed", "message": " ".join(sentence.split())})
+    except Exception as error:
+        return _Judged(row | {"status": "failed", "message": failure(error, sample.image)})
     row |= {
         "count": prediction.count,
         "error": prediction.count - row["true"],
@@ -239,14 +235,8 @@ def _predict(
     job = iter_predict(
         model, pixels, diameter_px=diameter_px, device=device, image=sample.image.name
     )
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            prediction: Prediction = end.value
-            return prediction
-        # Tiles do not move the bar, but let a cancelled job end between them.
-        yield Progress(0, 0, sample.image.name)
+    # Tiles do not move the bar, but let a cancelled job end between them.
+    return (yield from relay(job, lambda tile: Progress(0, 0, sample.image.name)))
 
 
 def _make_folder(folder: Path) -> None:

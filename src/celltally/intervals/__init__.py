@@ -2,6 +2,15 @@
 
 from celltally.intervals.aleatoric import Scale, fit_scale
 from celltally.intervals.conformal import MIN_GROUPS, calibrate, score_quantile
-from celltally.intervals.of import of, unlike
+from celltally.intervals.of import check_level, of, unlike
 
-__all__ = ["MIN_GROUPS", "Scale", "calibrate", "fit_scale", "of", "score_quantile", "unlike"]
+__all__ = [
+    "MIN_GROUPS",
+    "Scale",
+    "calibrate",
+    "check_level",
+    "fit_scale",
+    "of",
+    "score_quantile",
+    "unlike",
+]

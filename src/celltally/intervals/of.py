@@ -11,7 +11,7 @@ from celltally.intervals.aleatoric import Scale
 from celltally.intervals.conformal import score_quantile
 from celltally.types import Calibration, Interval, IntervalKind, Prediction
 
-__all__ = ["of", "unlike"]
+__all__ = ["check_level", "of", "unlike"]
 
 # What is said of a statistic below and above the range seen; {} takes "much " or "".
 _WORDS = {
@@ -31,6 +31,13 @@ _WORDS = {
     "brightness": ("image {}darker than any seen", "image {}brighter than any seen"),
     "focus": ("image {}more blurred than any seen", "image {}sharper than any seen"),
 }
+
+
+def check_level(level: object) -> str | None:
+    """Why a nominal coverage cannot be used, in words; None where it can."""
+    if isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1:
+        return None
+    return f"a level of {level!r} cannot be used: give a number between 0 and 1, such as 0.95"
 
 
 def of(prediction: Prediction, level: float = 0.95) -> Interval:
@@ -56,10 +63,8 @@ def of(prediction: Prediction, level: float = 0.95) -> Interval:
     UserError
         When the level is not a number between 0 and 1.
     """
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
-        raise UserError(
-            f"a level of {level!r} cannot be used: give a number between 0 and 1, such as 0.95"
-        )
+    if problem := check_level(level):
+        raise UserError(problem)
     calibration = prediction.calibration
     if calibration is None or not calibration.scores:
         return _unbounded(level, "the model has no calibration")
@@ -79,7 +84,7 @@ def of(prediction: Prediction, level: float = 0.95) -> Interval:
         groups = f"{calibration.groups} independent group{'s' * (calibration.groups != 1)}"
         reason = f"calibrated on {groups} of images only"
         if not carried:
-            reason += f", too few for a level of {level:g}"
+            reason += f", too few for a level of {level!r}"
     return Interval(max(count - quantile * s, 0.0), count + quantile * s, level, kind, reason)
 
 

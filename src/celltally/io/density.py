@@ -10,10 +10,22 @@ from typing import Any
 import numpy as np
 
 from celltally.errors import UserError
-from celltally.io._files import reason, write_atomically
+from celltally.io._files import read_head, reason, write_atomically
 from celltally.types import Prediction
 
-__all__ = ["write_density"]
+__all__ = ["is_celltally_density", "write_density"]
+
+#: The facts about the model stand in the description, at the file's beginning.
+_HEAD = 4096
+
+
+def is_celltally_density(path: str | Path) -> bool:
+    """Whether a file is a density that ``write_density`` wrote."""
+    try:
+        head = read_head(Path(path), _HEAD)
+    except UserError:
+        return False
+    return head.startswith((b"II", b"MM")) and b"ImageJ=" in head and b"model_sha256=" in head
 
 
 def write_density(

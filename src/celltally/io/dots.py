@@ -22,7 +22,7 @@ from celltally.errors import UserError
 from celltally.io._files import read_head, reason, write_atomically
 from celltally.types import DOT_STATES, Dots
 
-__all__ = ["DOT_FORMATS", "DotFormat", "read_dots", "write_dots"]
+__all__ = ["DOT_FORMATS", "DotFormat", "is_celltally_dots", "read_dots", "write_dots"]
 
 COLUMNS = ("y", "x", "id", "t", "z", "class", "score", "state", "source")
 _HEAD = 4096
@@ -93,6 +93,14 @@ def read_dots(path: str | Path, *, format: str | None = None) -> Dots:  # noqa: 
         f"{path} is in no format of dots that can be read ({_names()}); "
         "a CSV file with the columns y,x is enough"
     )
+
+
+def is_celltally_dots(path: str | Path) -> bool:
+    """Whether a file begins as those do that ``write_dots`` writes in our own format."""
+    try:
+        return _is_celltally(read_head(Path(path), _HEAD))
+    except UserError:
+        return False
 
 
 def write_dots(path: str | Path, dots: Dots, *, format: str = "celltally") -> None:  # noqa: A002
@@ -294,8 +302,8 @@ def _scores(dots: Dots) -> list[str]:
 
 
 def _is_celltally(head: bytes) -> bool:
-    names = set(_header(head))
-    return {"y", "x"} <= names and bool(names & {"id", "class", "state", "source"})
+    """Whether the first line has what we always write; other programs' have y and x only."""
+    return {"y", "x", "id", "state", "source"} <= set(_header(head))
 
 
 def _read_celltally(path: Path) -> Dots:

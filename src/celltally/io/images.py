@@ -11,6 +11,7 @@ import numpy as np
 from celltally.errors import UserError
 from celltally.io._files import read_head, reason, unreadable
 from celltally.io.bioio import READERS, list_bioio_scenes, read_bioio
+from celltally.io.density import is_celltally_density
 from celltally.io.tiff import list_tiff_scenes, read_tiff
 from celltally.io.zarr import is_zarr, list_zarr_scenes, read_zarr
 from celltally.types import Image
@@ -109,8 +110,8 @@ def find_images(paths: Iterable[str | Path], *, recursive: bool = False) -> list
     """Return the images among files and folders, sorted, each once.
 
     A file that is named is taken whatever its suffix; in folders the suffix
-    decides (``IMAGE_SUFFIXES``), and hidden files are passed over. An OME-Zarr
-    folder is one image.
+    decides (``IMAGE_SUFFIXES``), and hidden files are passed over, as are
+    densities that counting wrote there. An OME-Zarr folder is one image.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def _images_in(folder: Path, recursive: bool) -> list[Path]:
                 found.append(entry)
             elif recursive and not entry.is_symlink():
                 found.extend(_images_in(entry, recursive=True))
-        elif entry.suffix.lower() in IMAGE_SUFFIXES:
+        elif entry.suffix.lower() in IMAGE_SUFFIXES and not is_celltally_density(entry):
             found.append(entry)
     return found
 

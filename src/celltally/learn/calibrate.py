@@ -14,6 +14,7 @@ from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_count
 from celltally.model import Model
 from celltally.predict import iter_predict
+from celltally.progress import relay
 from celltally.types import Prediction, Progress
 
 __all__ = ["calibrate_on", "iter_calibrate"]
@@ -68,14 +69,8 @@ def calibrate_on(
         raise UserError("there is no image to calibrate with; give a data set with labels")
     predictions: list[Prediction] = []
     for done, (dataset, sample) in enumerate(pairs, start=1):
-        pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
-        job = iter_predict(model, pixels, diameter_px=dataset.diameter_px, device=device)
-        while True:
-            try:
-                next(job)
-            except StopIteration as end:
-                predictions.append(end.value)
-                break
+        before = Progress(done - 1, len(pairs), "calibrating")
+        predictions.append((yield from _predict(model, dataset, sample, device, before)))
         yield Progress(done, len(pairs), "calibrating")
     calibration = intervals.calibrate(
         counts=np.array([p.count for p in predictions]),
@@ -87,6 +82,15 @@ def calibrate_on(
         date=date.today().isoformat(),
     )
     return model.with_calibration(calibration)
+
+
+def _predict(
+    model: Model, dataset: Dataset, sample: Sample, device: str, before: Progress
+) -> Generator[Progress, None, Prediction]:
+    pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
+    job = iter_predict(model, pixels, diameter_px=dataset.diameter_px, device=device)
+    # Tiles do not move the bar, but let a cancelled job end between them.
+    return (yield from relay(job, lambda tile: before))
 
 
 def _ranges(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]:

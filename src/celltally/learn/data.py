@@ -141,7 +141,7 @@ def read_dataset(folder: str | Path) -> Dataset:
         samples=tuple(samples),
         diameter_px=_diameter(meta.get("diameter_px"), folder),
         channel=_channel(meta.get("channel")),
-        licence=str(meta.get("licence") or "not stated"),
+        licence=_licence(meta.get("licence"), folder),
         meta=meta,
     )
 
@@ -202,6 +202,22 @@ def _read_meta(folder: Path) -> dict[str, Any]:
                 raise UserError(f"{path} must hold one JSON object; mend or remove it")
             return meta
     return {}
+
+
+def _licence(value: Any, folder: Path) -> str:
+    """Words of the licence; ``"see SOURCE.md"`` is looked up on that file's own line of it.
+
+    A model's card goes where the data set's files do not.
+    """
+    words = str(value or "not stated").strip()
+    if not (pointer := re.fullmatch(r"(?i)see ([\w-]+\.\w+)", words)):
+        return words
+    for path in (folder / pointer[1], folder.parent / pointer[1]):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if stated := re.search(r"(?im)^[^\w\n]*licen[cs]e:[ \t*]*(\S.*)$", text):
+                return stated[1].strip(" |*")
+    return "not stated"
 
 
 def _read_counts(path: Path) -> dict[str, float]:

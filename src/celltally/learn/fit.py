@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -23,10 +24,10 @@ from celltally.learn.augment import Augmentation
 from celltally.learn.batches import Batch, CountBatches, DotBatches
 from celltally.learn.prepare import PreparedImage
 from celltally.learn.validate import Scores, overall_error, validate
-from celltally.networks import CountingNetwork, HasPrototypes, Output
+from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, Output
 from celltally.types import Progress
 
-__all__ = ["Budget", "FitConfig", "iter_fit", "make_fabric"]
+__all__ = ["Budget", "FitConfig", "all_but_variance", "iter_fit", "make_fabric"]
 
 
 #: Sides, in density cells, of the blocks whose counts are asked for. The count of a whole
@@ -100,7 +101,7 @@ class FitConfig:
     batch: int = 8
     count_batch: int = 4
     count_every: int = 4
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup: float = 0.03
     average: float = 0.998
@@ -126,12 +127,17 @@ def make_fabric(device: str = "auto", *, devices: int = 1) -> Fabric:
     """
     target = resolve_device(device)
     fast = target.type == "cuda" or (target.type == "cpu" and cpu_is_good_at_bfloat16())
-    fabric = Fabric(
-        accelerator="gpu" if target.type == "cuda" else target.type,
-        devices=[target.index or 0] if target.type == "cuda" and devices == 1 else devices,
-        precision="bf16-mixed" if fast else "32-true",
-    )
-    fabric.launch()
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)  # else it tells the user which precision it uses
+    try:
+        fabric = Fabric(
+            accelerator="gpu" if target.type == "cuda" else target.type,
+            devices=[target.index or 0] if target.type == "cuda" and devices == 1 else devices,
+            precision="bf16-mixed" if fast else "32-true",
+        )
+        fabric.launch()
+    finally:
+        logging.disable(before)
     return fabric
 
 
@@ -185,7 +191,7 @@ def iter_fit(
     int
         Steps done.
     """
-    chosen = list(parameters) if parameters is not None else _all_but_variance(network)
+    chosen = list(parameters) if parameters is not None else all_but_variance(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     for parameter in chosen:
@@ -363,16 +369,15 @@ class _Batches:
 
 
 def _bare(network: nn.Module) -> nn.Module:
-    """Take the network out of Fabric's wrapper, to ask what it can do.
-
-    From Python 3.12 on ``isinstance`` with a protocol does not see through the wrapper.
-    """
+    """Take the network out of Fabric's wrapper, to ask what it can do."""
     inner = getattr(network, "module", network)
     return inner if isinstance(inner, nn.Module) else network
 
 
-def _all_but_variance(network: CountingNetwork) -> list[nn.Parameter]:
-    variance = {id(p) for p in network.variance_parameters()}
+def all_but_variance(network: CountingNetwork) -> list[nn.Parameter]:
+    """Parameters of a network without those of a variance head, if it has one."""
+    own = network.variance_parameters() if isinstance(network, HasVariance) else []
+    variance = set(map(id, own))
     return [p for p in network.parameters() if id(p) not in variance]
 
 

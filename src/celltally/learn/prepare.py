@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
+from celltally.diameter import diameter_of
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, sample_count, sample_dots
 from celltally.preprocess import normalise
@@ -94,9 +95,10 @@ def _prepare(dataset: Dataset, sample: Sample, nominal_px: float) -> PreparedIma
     values, _ = normalise(pixels)
     yx = None if sample.dots is None else sample_dots(sample).yx
     diameter = dataset.diameter_px
-    if diameter is None and yx is not None:
-        diameter = diameter_from_dots(values.mean(axis=0), len(yx))
-    diameter = diameter or nominal_px
+    if diameter is None and yx is not None and len(values) == 1:
+        diameter = diameter_from_dots(values[0], len(yx))
+    # In colour the foreground may be the dark part, and counts tell no area per cell.
+    diameter = diameter or diameter_of(values) or nominal_px
     shape = model_shape(image_shape, diameter, nominal_px)
     factor = np.array(shape) / image_shape
     return PreparedImage(

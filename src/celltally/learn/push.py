@@ -23,7 +23,7 @@ from celltally.density import density_map
 from celltally.devices import autocast
 from celltally.learn.batches import SIGMA
 from celltally.learn.prepare import PreparedImage
-from celltally.networks import CountingNetwork, HasPrototypes
+from celltally.networks import HasPrototypes
 from celltally.record import PatchRecord, PrototypeRecord
 from celltally.scale import MARGIN, pad_with_margin
 from celltally.types import Grid, Progress
@@ -62,7 +62,7 @@ class _Find:
 
 
 def iter_project(
-    network: CountingNetwork,
+    network: HasPrototypes,
     images: Sequence[PreparedImage],
     *,
     nominal_px: float,
@@ -77,7 +77,7 @@ def iter_project(
     Parameters
     ----------
     network
-        A network that ``HasPrototypes``.
+        Changed in place.
     images
         Training images with dots.
     nominal_px
@@ -86,18 +86,11 @@ def iter_project(
         Names of the data sets whose pixels may be shown.
     device
         Where the network runs.
-
-    Raises
-    ------
-    TypeError
-        When the network has no prototypes.
     """
-    if not isinstance(network, HasPrototypes):
-        raise TypeError(f"{type(network).__name__} has no prototypes to project")
     chosen = _choose(images)
     network.eval().to(device)
     # As many places of each image as a group has prototypes: enough for one each.
-    each = max(len(network.prototype_kinds) // 2, 1)
+    each = len(network.prototype_kinds) // 2
     finds = yield from _search(network, chosen, nominal_px, device, each, "projecting prototypes")
     taken: set[tuple[Path, tuple[int, int]]] = set()
     vectors = network.prototypes.detach().clone()
@@ -126,7 +119,7 @@ def _choose(images: Sequence[PreparedImage]) -> list[PreparedImage]:
 
 
 def _search(
-    network: CountingNetwork,
+    network: HasPrototypes,
     images: Sequence[PreparedImage],
     nominal_px: float,
     device: torch.device,
@@ -134,8 +127,6 @@ def _search(
     message: str,
 ) -> Generator[Progress, None, list[list[_Find]]]:
     """For every prototype the ``each`` nearest places of each image, nearest first."""
-    if not isinstance(network, HasPrototypes):
-        raise TypeError("no prototypes")
     kinds = network.prototype_kinds
     finds: list[list[_Find]] = [[] for _ in kinds]
     for done, image in enumerate(images, start=1):
@@ -179,13 +170,11 @@ def _places(
 
 
 def _gallery(
-    network: CountingNetwork,
+    network: HasPrototypes,
     finds: Sequence[Sequence[_Find]],
     nominal_px: float,
     cc0: frozenset[str],
 ) -> Gallery:
-    if not isinstance(network, HasPrototypes):
-        raise TypeError("no prototypes")
     pictures: dict[str, bytes] = {}
     records = []
     for k, (kind, found) in enumerate(zip(network.prototype_kinds, finds, strict=True)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -21,7 +22,14 @@ from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.learn.calibrate import calibrate_on
 from celltally.learn.data import Dataset, Sample, hash_samples, read_dataset, split_by_group
-from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric, variance_only
+from celltally.learn.fit import (
+    Budget,
+    FitConfig,
+    all_but_variance,
+    iter_fit,
+    make_fabric,
+    variance_only,
+)
 from celltally.learn.prepare import PreparedImage, prepare
 from celltally.learn.push import Gallery, iter_project
 from celltally.learn.validate import overall_error, validate
@@ -52,11 +60,15 @@ class TrainingPlan:
     ----------
     train, val, calibrate
         Samples with their data sets.
+    left_out
+        Those that nothing is learned from, as others of their group validate or
+        calibrate.
     """
 
     train: Pairs
     val: Pairs
     calibrate: Pairs
+    left_out: Pairs
 
 
 def make_plan(
@@ -67,28 +79,59 @@ def make_plan(
 ) -> TrainingPlan:
     """Divide data sets by group, as far as validation and calibration are not given.
 
+    Where they are given and share a group or an image file with ``data``, that group is
+    left out of ``data``: a network must not have learned from what judges it.
+
     Raises
     ------
     UserError
-        For folders that are no data sets.
+        For folders that are no data sets, for validation and calibration data that
+        share a group or an image file, and when nothing is left to learn from.
     """
-    train: Pairs = []
     parts: dict[str, Pairs] = {
-        "val": [(d, s) for d in map(read_dataset, val) for s in d.samples],
-        "calibrate": [(d, s) for d in map(read_dataset, calibrate) for s in d.samples],
+        "val": [(d, s) for d in _read(val) for s in d.samples],
+        "calibrate": [(d, s) for d in _read(calibrate) for s in d.samples],
     }
-    given = {name for name, pairs in parts.items() if pairs}
+    given = {name: set().union(*(_keys(s) for _, s in pairs)) for name, pairs in parts.items()}
+    for _, sample in parts["calibrate"]:
+        if _keys(sample) & given["val"]:
+            raise UserError(
+                f"the group {sample.group!r} ({sample.image}) is in the calibration data and in "
+                "the validation data, and what calibrates must choose nothing else; leave it out "
+                "of one of them"
+            )
+    train: Pairs = []
+    left_out: Pairs = []
     sets: dict[str, dict[Sample, Dataset]] = {}
-    for dataset in map(read_dataset, data):  # folders of one set may share groups
+    for dataset in _read(data):  # folders of one set may share groups
         sets.setdefault(dataset.name, {}).update(dict.fromkeys(dataset.samples, dataset))
     for owner in sets.values():
-        rest = list(owner)
+        judges = {s.group for s in owner if _keys(s) & (given["val"] | given["calibrate"])}
+        left_out += [(owner[s], s) for s in owner if s.group in judges]
+        rest = [s for s in owner if s.group not in judges]
         for name, fraction in (("val", VAL), ("calibrate", CALIBRATE)):
-            if name not in given:
+            if not given[name]:
                 rest, taken = split_by_group(rest, fraction, seed)
                 parts[name] += [(owner[sample], sample) for sample in taken]
         train += [(owner[sample], sample) for sample in rest]
-    return TrainingPlan(train, parts["val"], parts["calibrate"])
+    if left_out and not train:
+        dataset, sample = left_out[0]
+        raise UserError(
+            f"nothing is left to learn from: every group of {dataset.folder}, such as "
+            f"{sample.group!r}, is in the validation or calibration data as well; give other "
+            "images to learn from, or leave the choice of these parts to the training"
+        )
+    return TrainingPlan(train, parts["val"], parts["calibrate"], left_out)
+
+
+def _read(folders: Sequence[Path]) -> list[Dataset]:
+    """Read data set folders, each once, however it is spelt and often it is given."""
+    return [read_dataset(folder) for folder in {f.resolve(): f for f in folders}.values()]
+
+
+def _keys(sample: Sample) -> set[str]:
+    """Name what no two parts of a plan may share: the group and the image file."""
+    return {sample.group, str(sample.image.resolve())}
 
 
 def iter_train(
@@ -122,8 +165,9 @@ def iter_train(
     out
         Folder of the model; it must not exist.
     val, calibrate
-        Data set folders that choose the best weights, and that calibrate. Without
-        them a part of ``data`` does, divided by group.
+        Data set folders that choose the best weights, and that calibrate; their
+        groups are left out of ``data``. Without them a part of ``data`` does,
+        divided by group.
     steps, minutes
         One of the two.
     seed
@@ -204,9 +248,9 @@ class _Trainer:
             self.network, self.train, self.val, self.config, fit, self.fabric,
             nominal_px=self.nominal_px, on_best=self._save_best,
         )  # fmt: skip
-        if isinstance(self.network, HasPrototypes) and self.network.prototype_kinds:
-            yield from self._project(adapt, refit)
-        if isinstance(self.network, HasVariance) and self.network.variance_parameters():
+        if isinstance(self.network, HasPrototypes):
+            yield from self._project(self.network, adapt, refit)
+        if isinstance(self.network, HasVariance):
             quick = replace(self.config, validate_every=10**9, weight_decay=0.0, augmentation=None)
             self.steps += yield from iter_fit(
                 self.network, self.train, (), quick, variance, self.fabric,
@@ -218,38 +262,38 @@ class _Trainer:
         metrics = {name: asdict(s) for name, s in scores.items()}
         model = replace(model, record=replace(model.record, metrics=metrics))
         model.network.cpu()
-        model = model.save(self.out)  # whatever ends the calibration, the model is there
+        model = self._save(model)  # whatever ends the calibration, the model is there
         if self.plan.calibrate:
             model = yield from calibrate_on(model, self.plan.calibrate, device=device)
-            model = model.save(self.out)
+            model = self._save(model)
         return model
 
-    def _project(self, adapt: Budget, refit: Budget) -> Generator[Progress, None, None]:
+    def _project(
+        self, network: HasPrototypes, adapt: Budget, refit: Budget
+    ) -> Generator[Progress, None, None]:
         """Project, let the features come to the prototypes, project again, refit the head.
 
         A single projection moves the prototypes far (measured on dim nuclei: from 9 %
         error to 34 %, and the head alone brought back 14 %); the second one is a small
         step. The error after each is noted in the record.
         """
-        network = self.network
-        if not isinstance(network, HasPrototypes):
-            raise TypeError(f"{type(network).__name__} has no prototypes to project")
-        fixed = {id(network.prototypes), *map(id, network.variance_parameters())}
-        others = [p for p in network.parameters() if id(p) not in fixed]
+        others = [p for p in all_but_variance(network) if p is not network.prototypes]
         self._note("before projection")
-        yield from self._push()
+        yield from self._push(network)
         self._note("after first projection")
         yield from self._refine(others, adapt)
         self._note("after adaptation")
-        yield from self._push()
+        yield from self._push(network)
         self._note("after second projection")
         yield from self._refine(network.head_parameters(), refit)
         self._note("after refit")
 
-    def _push(self) -> Generator[Progress, None, None]:
+    def _push(self, network: HasPrototypes) -> Generator[Progress, None, None]:
+        # A name that stands for sets of several licences is shown under the strictest.
+        hidden = {d.name for d, _ in self.plan.train if not d.is_cc0}
         self.gallery = yield from iter_project(
-            self.network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
-            cc0=frozenset(d.name for d, _ in self.plan.train if d.is_cc0),
+            network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
+            cc0=frozenset(d.name for d, _ in self.plan.train) - hidden,
         )  # fmt: skip
 
     def _refine(
@@ -278,6 +322,13 @@ class _Trainer:
         if self.fabric.is_global_zero:
             self._model(copy.deepcopy(network)).save(self.out)
 
+    def _save(self, model: Model) -> Model:
+        """Save in one process of several; the others go on when the folder is there."""
+        if self.fabric.is_global_zero:
+            model = model.save(self.out)
+        self.fabric.barrier()
+        return model
+
     def _model(self, network: CountingNetwork | None = None) -> Model:
         model = Model.from_network(
             network or self.network,
@@ -289,9 +340,11 @@ class _Trainer:
                 "seed": self.config.seed,
                 "steps": self.steps,
                 "minutes": round((time.monotonic() - self.start) / 60, 1),
-                "crops per step": f"{self.config.batch} of {self.config.crop} px, or more of smaller ones",
+                "crops per step": f"{self.config.batch} of {self.config.crop} px, "
+                "or more of smaller ones",
                 "learning rate": self.config.learning_rate,
                 "crops drawn": _told(self.config.set_weights),
+                **({"left out": _counted(self.plan.left_out)} if self.plan.left_out else {}),
                 **self.notes,
             },
             parent=None if self.parent is None else self.parent.sha256,
@@ -308,16 +361,18 @@ def _told(set_weights: Mapping[str, float]) -> str:
     return f"{named}, others × 1"
 
 
+def _counted(left_out: Pairs) -> str:
+    """Say which images nothing was learned from, for the record."""
+    numbers = Counter(dataset.name for dataset, _ in left_out)
+    named = ", ".join(f"{name} {n}" for name, n in numbers.items())
+    return f"images whose group validates or calibrates ({named})"
+
+
 def _sources(pairs: Pairs) -> tuple[TrainingSet, ...]:
-    sets: dict[str, tuple[Dataset, list[Sample]]] = {}
+    sets: dict[tuple[str, str], list[Sample]] = {}
     for dataset, sample in pairs:
-        sets.setdefault(dataset.name, (dataset, []))[1].append(sample)
+        sets.setdefault((dataset.name, dataset.licence), []).append(sample)
     return tuple(
-        TrainingSet(
-            name=name,
-            images=len(samples),
-            licence=dataset.licence,
-            sha256=hash_samples(samples),
-        )
-        for name, (dataset, samples) in sets.items()
+        TrainingSet(name=name, images=len(samples), licence=licence, sha256=hash_samples(samples))
+        for (name, licence), samples in sets.items()
     )

@@ -1,13 +1,14 @@
 """What a network must offer, and what it may offer.
 
 Callers ask what a network *can do* with ``isinstance(network, HasPrototypes)``,
-never what it is called.
+never what it is called. What it may offer are classes to inherit from, not protocols:
+whether ``isinstance`` sees a protocol's properties depends on the version of Python.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -80,55 +81,49 @@ class CountingNetwork(nn.Module, ABC):
         """
         return None
 
-    def variance_parameters(self) -> list[nn.Parameter]:
-        """Parameters that the variance head alone owns (trained in a step of their own)."""
-        return []
 
+class HasVariance(CountingNetwork):
+    """A network with a variance head, trained on its (frozen) features in a step of its own."""
 
-@runtime_checkable
-class HasVariance(Protocol):
-    """A network with a variance head trained on its (frozen) features."""
-
+    @abstractmethod
     def variance_parameters(self) -> list[nn.Parameter]:
         """Parameters that the variance head alone owns."""
-        ...
 
 
-@runtime_checkable
-class HasPrototypes(Protocol):
+class HasPrototypes(CountingNetwork):
     """A network whose density is a weighted sum of similarities to prototypes."""
 
     @property
+    @abstractmethod
     def prototypes(self) -> Tensor:
         """``(K, D)``: the first half cell prototypes, the second background ones."""
-        ...
 
     @property
+    @abstractmethod
     def prototype_kinds(self) -> tuple[str, ...]:
         """``cell`` or ``background`` for each prototype."""
-        ...
 
     @property
+    @abstractmethod
     def contribution_weights(self) -> tuple[Tensor, Tensor]:
         """Weights ``(classes, K)`` and bias ``(classes,)`` of the similarities."""
-        ...
 
+    @abstractmethod
     def features(self, images: Tensor, context: Tensor | None = None) -> Tensor:
         """``(N, D, h, w)`` float32 features that prototypes are compared with."""
-        ...
 
+    @abstractmethod
     def distances(self, features: Tensor) -> Tensor:
         """``(N, K, h, w)`` squared distances of features to prototypes."""
-        ...
 
+    @abstractmethod
     def similarities(self, distances: Tensor) -> Tensor:
         """Similarities from squared distances; their weighted sum is the density."""
-        ...
 
+    @abstractmethod
     def set_prototypes(self, prototypes: Tensor) -> None:
         """Put every prototype onto a feature that was found in a training image."""
-        ...
 
+    @abstractmethod
     def head_parameters(self) -> list[nn.Parameter]:
         """Weights and bias of the similarities, refitted after a projection."""
-        ...

@@ -4,11 +4,13 @@ A multi-scale encoder–decoder (the feature pyramid of Hernández et al. 2018),
 global context (DCL, MICCAI 2024) from a thumbnail of the whole image, prototype
 similarities as the only way to the density (CountXplain, MIDL 2025), and a
 log-variance for every density cell (Hernández et al. 2018) on detached features,
-so that it cannot spoil the mean.
+so that it cannot spoil the mean. ``tally_plain`` is the same with a plain head:
+what the prototypes are measured against.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -17,17 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celltally.networks.base import CountingNetwork, Output, Supervision
+from celltally.networks.base import HasPrototypes, HasVariance, Output, Supervision
 from celltally.networks.layers import ChannelNorm, Downsample, ResidualBlock, UnitNorm
 from celltally.networks.prototypes import PrototypeHead
 from celltally.networks.registry import register
 
-__all__ = ["Tally", "TallyConfig"]
+__all__ = ["Tally", "TallyConfig", "TallyPlain", "TallyPlainConfig"]
 
 
 @dataclass(frozen=True)
-class TallyConfig:
-    """The numbers of the network.
+class TallyPlainConfig:
+    """The numbers of a network with a plain head.
 
     Attributes
     ----------
@@ -36,12 +38,7 @@ class TallyConfig:
     encoder_blocks, decoder_blocks
         Residual blocks per level; the deepest level has no decoder.
     depth
-        Channels of the features that prototypes are compared with.
-    prototypes
-        Number of prototypes, half of them cell and half background; 0 for a plain
-        1×1 head (what the prototypes are measured against).
-    epsilon
-        ε of the similarity.
+        Channels of the features that the head is given.
     gain
         Height of a typical density peak.
     context
@@ -54,22 +51,36 @@ class TallyConfig:
     encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
     decoder_blocks: tuple[int, ...] = (1, 1, 1)
     depth: int = 32
-    prototypes: int = 32
-    epsilon: float = 1e-2
     gain: float = 0.1
     context: int = 16
     classes: int = 1
 
 
-@register("tally")
-class Tally(CountingNetwork):
-    """See the module's text and ``TallyConfig``."""
+@dataclass(frozen=True)
+class TallyConfig(TallyPlainConfig):
+    """The numbers of the network: those of the plain one, and its prototypes'.
 
-    config_type: ClassVar[type] = TallyConfig
+    Attributes
+    ----------
+    prototypes
+        Number of prototypes, half of them cell and half background.
+    epsilon
+        ε of the similarity.
+    """
+
+    prototypes: int = 32
+    epsilon: float = 1e-2
+
+
+class _Trunk(HasVariance):
+    """Features with global context, which the two families put their heads on."""
+
     supervision: ClassVar[frozenset[Supervision]] = frozenset({"dots", "counts"})
     stride = 2
+    head: nn.Module
+    variance: nn.Sequential
 
-    def __init__(self, config: TallyConfig) -> None:
+    def __init__(self, config: TallyPlainConfig) -> None:
         super().__init__()
         self.config = config
         widths, levels = config.widths, len(config.widths)
@@ -97,24 +108,6 @@ class Tally(CountingNetwork):
             nn.Conv2d(widths[0], config.depth, 1),
             UnitNorm(),
         )
-        self.head: PrototypeHead | nn.Conv2d = (
-            PrototypeHead(
-                config.depth,
-                config.prototypes,
-                classes=config.classes,
-                epsilon=config.epsilon,
-                gain=config.gain,
-            )
-            if config.prototypes
-            else nn.Conv2d(config.depth, config.classes, 1)
-        )
-        self.variance = nn.Sequential(
-            nn.Conv2d(config.depth + config.classes, 32, 1),
-            nn.ReLU(),
-            _zero(nn.Conv2d(32, config.classes, 1)),
-        )
-        # A density cell of a lone cell's blob errs by some hundredths.
-        nn.init.constant_(self.variance[2].bias, -7.0)  # type: ignore[arg-type]
 
     def encode_context(self, thumbnails: Tensor) -> Tensor | None:
         """``(N, 3, 64, 64)`` → ``(N, context)``."""
@@ -143,11 +136,7 @@ class Tally(CountingNetwork):
         features = self.features(images, context)
         # Similarities and sums lose a cell in a thousand below float32.
         with torch.autocast(images.device.type, enabled=False):
-            if isinstance(self.head, PrototypeHead):
-                distances = self.distances(features)
-                density = self.head.density(self.similarities(distances))
-            else:
-                distances, density = None, self.head(features) * self.config.gain
+            density, distances = self._density(features)
             known = torch.cat([features.detach(), density.detach()], dim=1)
             return Output(
                 density=density,
@@ -167,47 +156,94 @@ class Tally(CountingNetwork):
         """Parameters of the log-variance head."""
         return list(self.variance.parameters())
 
-    # ---- HasPrototypes -------------------------------------------------------
+    @abstractmethod
+    def _density(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Density of features, and their distances to prototypes where there are some."""
+
+
+@register("tally")
+class Tally(_Trunk, HasPrototypes):
+    """See the module's text and ``TallyConfig``."""
+
+    config_type: ClassVar[type] = TallyConfig
+    head: PrototypeHead
+
+    def __init__(self, config: TallyConfig) -> None:
+        super().__init__(config)
+        self.head = PrototypeHead(
+            config.depth,
+            config.prototypes,
+            classes=config.classes,
+            epsilon=config.epsilon,
+            gain=config.gain,
+        )
+        self.variance = _variance_head(config)  # after the head: seeds keep their weights
+
+    def _density(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        distances = self.distances(features)
+        return self.head.density(self.similarities(distances)), distances
 
     @property
     def prototypes(self) -> Tensor:
         """``(K, D)``."""
-        return self._prototype_head.vectors
+        return self.head.vectors
 
     @property
     def prototype_kinds(self) -> tuple[str, ...]:
         """The first half are cell prototypes."""
-        half = self.config.prototypes // 2
+        half = len(self.head.vectors) // 2
         return ("cell",) * half + ("background",) * half
 
     @property
     def contribution_weights(self) -> tuple[Tensor, Tensor]:
         """Weight ``(classes, K)`` and bias ``(classes,)``."""
-        return self._prototype_head.contribution_weights
+        return self.head.contribution_weights
 
     def distances(self, features: Tensor) -> Tensor:
         """Squared distances / depth, ``(N, K, h, w)``."""
-        return self._prototype_head.distances(features)
+        return self.head.distances(features)
 
     def similarities(self, distances: Tensor) -> Tensor:
         """``log((d + 1) / (d + ε))``."""
-        return self._prototype_head.similarities(distances)
+        return self.head.similarities(distances)
 
     def set_prototypes(self, prototypes: Tensor) -> None:
         """Replace all prototypes by ``(K, D)`` features."""
         with torch.no_grad():
-            self._prototype_head.vectors.copy_(prototypes)
+            self.head.vectors.copy_(prototypes)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Weight and bias of the last layer, refitted after a projection."""
-        return [p for name, p in self.head.named_parameters() if name in {"weight", "bias"}]
+        return [self.head.weight, self.head.bias]
 
-    @property
-    def _prototype_head(self) -> PrototypeHead:
-        if not isinstance(self.head, PrototypeHead):
-            # So that a network with a plain head does not pass for one that HasPrototypes.
-            raise AttributeError("this network was built with a plain head: prototypes=0")
-        return self.head
+
+@register("tally_plain")
+class TallyPlain(_Trunk):
+    """`tally` with a 1×1 convolution for a head; nothing explains its density."""
+
+    config_type: ClassVar[type] = TallyPlainConfig
+    head: nn.Conv2d
+
+    def __init__(self, config: TallyPlainConfig) -> None:
+        super().__init__(config)
+        self.head = nn.Conv2d(config.depth, config.classes, 1)
+        self.variance = _variance_head(config)
+
+    def _density(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        density: Tensor = self.head(features) * self.config.gain
+        return density, None
+
+
+def _variance_head(config: TallyPlainConfig) -> nn.Sequential:
+    """Log-variance from features and density."""
+    head = nn.Sequential(
+        nn.Conv2d(config.depth + config.classes, 32, 1),
+        nn.ReLU(),
+        _zero(nn.Conv2d(32, config.classes, 1)),
+    )
+    # A density cell of a lone cell's blob errs by some hundredths.
+    nn.init.constant_(head[2].bias, -7.0)  # type: ignore[arg-type]
+    return head
 
 
 def _context_encoder(size: int) -> nn.Sequential:
@@ -231,7 +267,7 @@ def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
     return layer
 
 
-def _reach(config: TallyConfig) -> int:
+def _reach(config: TallyPlainConfig) -> int:
     """Model-scale pixels that a density cell can depend on, rounded up to a multiple."""
     reach = 2  # the stem
     levels = len(config.widths)
