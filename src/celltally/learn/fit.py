@@ -101,7 +101,7 @@ class FitConfig:
     batch: int = 8
     count_batch: int = 4
     count_every: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 1e-2
     warmup: float = 0.03
     average: float = 0.998
