@@ -42,6 +42,24 @@ def tiny_model(tiny_config):
     return Model.from_network(network, name="tiny", diameter_px=12.0)
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """Folder of a model that counts in milliseconds, calibrated; for reading only."""
+    import torch
+
+    from celltally.model import Model
+    from celltally.networks import build
+    from celltally.types import Calibration
+
+    torch.manual_seed(0)
+    network = build("tally", TINY | {"depth": 4, "context": 0})
+    calibration = Calibration(1.0, 0.0, 4.0, tuple(np.linspace(0, 2, 40)), 40, 40, "2024-01-01")
+    model = Model.from_network(network, name="tiny", diameter_px=12.0)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model.with_calibration(calibration).save(folder)
+    return folder
+
+
 def _draw_cells(
     yx: np.ndarray,
     shape: tuple[int, int],

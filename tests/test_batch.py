@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -31,22 +32,6 @@ DESIGN_COLUMNS = (
     "image,t,z,class,count,ci_low,ci_high,level,interval_kind,n_dots,diameter_px,model,"
     "model_sha256,calibration_sha256,in_distribution,seconds,status,message"
 )
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    torch.manual_seed(0)
-    config = {
-        "widths": (8, 8),
-        "encoder_blocks": (1, 1),
-        "decoder_blocks": (1,),
-        "depth": 4,
-        "prototypes": 4,
-        "context": 0,
-    }
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    Model.from_network(build("tally", config), name="tiny", diameter_px=12.0).save(folder)
-    return folder
 
 
 @pytest.fixture
@@ -105,9 +90,9 @@ def test_the_columns_are_those_that_scripts_rely_on():
     assert ",".join(COLUMNS) == DESIGN_COLUMNS
 
 
-def test_a_row_an_image_with_count_interval_and_dots(folder, model_folder, counted, tmp_path):
+def test_a_row_an_image_with_count_interval_and_dots(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    table = count(folder, model=model_folder, out=out, level=0.9)
+    table = count(folder, model=tiny, out=out, level=0.9)
     assert list(table["image"]) == ["a.png", "b.png", "c.tif"]
     assert list(table["n_dots"]) == [3, 0, 7]
     assert table["count"].to_numpy() == pytest.approx([3, 0, 7], abs=1e-3)
@@ -123,9 +108,9 @@ def test_a_row_an_image_with_count_interval_and_dots(folder, model_folder, count
     assert written["count"].to_numpy() == pytest.approx(table["count"].to_numpy())
 
 
-def test_dots_and_density_belong_to_the_count(folder, model_folder, counted, tmp_path):
+def test_dots_and_density_belong_to_the_count(folder, tiny, counted, tmp_path):
     dots, density = tmp_path / "x" / "dots", tmp_path / "density"
-    table = count(folder, model=model_folder, dots_dir=dots, density_dir=density)
+    table = count(folder, model=tiny, dots_dir=dots, density_dir=density)
     assert sorted(p.name for p in dots.iterdir()) == ["a.csv", "b.csv", "c.csv"]
     for row in table.itertuples():
         stem = Path(row.image).stem
@@ -144,12 +129,12 @@ def test_names_of_outputs_never_clash():
     assert output_names([Path("x/A.tif"), Path("x/a.tif")]) == ["A", "a-2"]
 
 
-def test_a_failing_image_is_a_row_and_the_batch_goes_on(folder, model_folder, counted, tmp_path):
+def test_a_failing_image_is_a_row_and_the_batch_goes_on(folder, tiny, counted, tmp_path):
     (folder / "a0.tif").write_bytes(b"")
     (folder / "b0.png").write_bytes(b"this is no picture")
     (folder / "b1.tif").write_bytes((folder / "c.tif").read_bytes()[:500])
     out = tmp_path / "counts.csv"
-    table = count(folder, model=model_folder, out=out)
+    table = count(folder, model=tiny, out=out)
     failed = table[table["status"] == "failed"]
     assert list(failed["image"]) == ["a0.tif", "b0.png", "b1.tif"]
     assert all(name in m for name, m in zip(failed["image"], failed["message"], strict=True))
@@ -159,7 +144,7 @@ def test_a_failing_image_is_a_row_and_the_batch_goes_on(folder, model_folder, co
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd\nthing"), MemoryError()])
-def test_an_unexpected_error_spoils_one_row_only(folder, model_folder, counted, monkeypatch, error):
+def test_an_unexpected_error_spoils_one_row_only(folder, tiny, counted, monkeypatch, error):
     module = import_module("celltally.predict")
     fake = module.iter_predict
 
@@ -169,14 +154,14 @@ def test_an_unexpected_error_spoils_one_row_only(folder, model_folder, counted, 
         return fake(model, pixels, image=image, **options)
 
     monkeypatch.setattr(module, "iter_predict", breaking)
-    table = count(folder, model=model_folder)
+    table = count(folder, model=tiny)
     assert list(table["status"]) == ["ok", "failed", "ok"]
     assert "b.png" in table["message"][1]
     assert "\n" not in table["message"][1]
 
 
-def test_steps_carry_the_row_and_the_notes(folder, model_folder, counted):
-    steps = list(iter_count([folder], model=model_folder))
+def test_steps_carry_the_row_and_the_notes(folder, tiny, counted):
+    steps = list(iter_count([folder], model=tiny))
     done = [step for step in steps if isinstance(step, Counted)]
     assert [step.done for step in done] == [1, 2, 3]
     assert {step.total for step in steps} == {3}
@@ -185,20 +170,18 @@ def test_steps_carry_the_row_and_the_notes(folder, model_folder, counted):
     assert any("tile" in step.values for step in steps)
 
 
-def test_the_plane_is_chosen_and_told(tmp_path, model_folder, counted):
+def test_the_plane_is_chosen_and_told(tmp_path, tiny, counted):
     stack = np.zeros((2, 5, 60, 60), np.uint8)
     stack[0, 2], stack[1, 4] = field(2), field(5)
     tifffile.imwrite(tmp_path / "s.tif", stack, imagej=True, metadata={"axes": "TZYX"})
-    middle = count(tmp_path / "s.tif", model=model_folder)
+    middle = count(tmp_path / "s.tif", model=tiny)
     assert (middle["t"][0], middle["z"][0], middle["n_dots"][0]) == (0, 2, 2)
-    chosen = count(
-        tmp_path / "s.tif", model=model_folder, plane={"t": 1, "z": 4}, dots_dir=tmp_path
-    )
+    chosen = count(tmp_path / "s.tif", model=tiny, plane={"t": 1, "z": 4}, dots_dir=tmp_path)
     assert (chosen["t"][0], chosen["z"][0], chosen["n_dots"][0]) == (1, 4, 5)
     dots = read_dots(tmp_path / "s.csv")
     assert set(dots.t) == {1}
     assert set(dots.z) == {4}
-    beyond = count(tmp_path / "s.tif", model=model_folder, plane={"z": 9})
+    beyond = count(tmp_path / "s.tif", model=tiny, plane={"z": 9})
     assert beyond["status"][0] == "failed"
     assert "z=9" in beyond["message"][0]
 
@@ -206,20 +189,20 @@ def test_the_plane_is_chosen_and_told(tmp_path, model_folder, counted):
 @pytest.mark.parametrize(
     "name", ["=1+1.png", "+a.png", "@b.png", "-c.png", 'q"uo,te.png', "[red].png"]
 )
-def test_names_stay_exact(tmp_path, model_folder, counted, name):
+def test_names_stay_exact(tmp_path, tiny, counted, name):
     iio.imwrite(tmp_path / name, field(1))
     out = tmp_path / "counts.csv"
-    count(tmp_path / name, model=model_folder, out=out)
+    count(tmp_path / name, model=tiny, out=out)
     assert pd.read_csv(out)["image"][0] == name
 
 
-def test_names_of_any_bytes_stay_exact(tmp_path, model_folder, counted):
+def test_names_of_any_bytes_stay_exact(tmp_path, tiny, counted):
     name = "line\nbreak \udcff.png"
     try:
         (tmp_path / name).write_bytes(b"")
     except (OSError, UnicodeError):
         pytest.skip("this file system has no such names")
-    table = count(tmp_path, model=model_folder, out=tmp_path / "counts.csv")
+    table = count(tmp_path, model=tiny, out=tmp_path / "counts.csv")
     assert list(table["image"]) == [name]
     assert [row["image"] for row in read_counts(tmp_path / "counts.csv")] == [name]
     assert "\n" not in read_counts(tmp_path / "counts.csv")[0]["message"]
@@ -253,29 +236,29 @@ def test_names_of_any_bytes_stay_exact(tmp_path, model_folder, counted):
     ],
 )
 def test_wrong_arguments_are_found_before_an_image_is_opened(
-    folder, model_folder, counted, monkeypatch, options, words
+    folder, tiny, counted, monkeypatch, options, words
 ):
     monkeypatch.chdir(folder.parent)
     opened = []
     monkeypatch.setattr("celltally.batch.run.read_image", opened.append)
     before = {p: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(UserError) as caught:
-        count(folder, **{"model": model_folder, **options})
+        count(folder, **{"model": tiny, **options})
     assert words in str(caught.value)
     assert opened == []
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_a_missing_path_and_an_empty_folder(tmp_path, model_folder):
+def test_a_missing_path_and_an_empty_folder(tmp_path, tiny):
     with pytest.raises(UserError, match=r"nothing\.tif"):
-        count(tmp_path / "nothing.tif", model=model_folder)
+        count(tmp_path / "nothing.tif", model=tiny)
     with pytest.raises(UserError, match="no image"):
-        count(tmp_path, model=model_folder)
+        count(tmp_path, model=tiny)
 
 
-def test_a_damaged_model_is_an_argument(folder, model_folder, counted, tmp_path):
+def test_a_damaged_model_is_an_argument(folder, tiny, counted, tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(model_folder, copy)
+    shutil.copytree(tiny, copy)
     weights = copy / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(UserError, match=r"weights\.safetensors"):
@@ -286,20 +269,20 @@ def test_a_damaged_model_is_an_argument(folder, model_folder, counted, tmp_path)
     assert counted == []
 
 
-def test_dots_of_a_human_are_never_written_over(folder, model_folder, counted, tmp_path):
+def test_dots_of_a_human_are_never_written_over(folder, tiny, counted, tmp_path):
     dots = tmp_path / "dots"
     dots.mkdir()
     (dots / "a.csv").write_text("y,x\n1,2\n")
     with pytest.raises(UserError, match=r"a\.csv exists and was not written by counting"):
-        count(folder, model=model_folder, dots_dir=dots)
+        count(folder, model=tiny, dots_dir=dots)
     assert (dots / "a.csv").read_text() == "y,x\n1,2\n"
     assert counted == []
 
 
-def test_own_outputs_are_written_again(folder, model_folder, counted, tmp_path):
+def test_own_outputs_are_written_again(folder, tiny, counted, tmp_path):
     for n in (3, 6):
         iio.imwrite(folder / "a.png", field(n))
-        count(folder, model=model_folder, dots_dir=tmp_path / "o", density_dir=tmp_path / "o")
+        count(folder, model=tiny, dots_dir=tmp_path / "o", density_dir=tmp_path / "o")
         assert len(read_dots(tmp_path / "o" / "a.csv")) == n
 
 
@@ -314,67 +297,67 @@ def stop_after(job, n):
             return
 
 
-def test_rows_are_there_as_they_come(folder, model_folder, counted, tmp_path):
+def test_rows_are_there_as_they_come(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    for step in iter_count([folder], model=model_folder, out=out):
+    for step in iter_count([folder], model=tiny, out=out):
         if isinstance(step, Counted):
             assert len(read_counts(out)) == step.done
 
 
-def test_resume_counts_the_rest_only(folder, model_folder, counted, tmp_path):
+def test_resume_counts_the_rest_only(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    stop_after(iter_count([folder], model=model_folder, out=out), 2)
+    stop_after(iter_count([folder], model=tiny, out=out), 2)
     assert [row["image"] for row in read_counts(out)] == ["a.png", "b.png"]
     del counted[:]
-    table = count(folder, model=model_folder, out=out, resume=True)
+    table = count(folder, model=tiny, out=out, resume=True)
     assert counted == ["c.tif"]
     assert list(table["image"]) == ["a.png", "b.png", "c.tif"]
     assert table["count"].to_numpy() == pytest.approx([3, 0, 7], abs=1e-3)
     assert not list(tmp_path.glob("*.bak*"))
 
 
-def test_resume_after_a_kill_in_the_middle_of_a_row(folder, model_folder, counted, tmp_path):
+def test_resume_after_a_kill_in_the_middle_of_a_row(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     text = out.read_text()
     out.write_text(text[: text.rindex("ok") + 2])
     del counted[:]
-    count(folder, model=model_folder, out=out, resume=True)
+    count(folder, model=tiny, out=out, resume=True)
     assert counted == ["c.tif"]
     assert len(read_counts(out)) == 3
 
 
-def test_a_table_with_a_damaged_row_is_not_gone_on_with(folder, model_folder, counted, tmp_path):
+def test_a_table_with_a_damaged_row_is_not_gone_on_with(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     header, first, *others = out.read_text().splitlines()
     damaged = "\n".join([header, first.partition(",")[2], *others]) + "\n"
     out.write_text(damaged)
     with pytest.raises(UserError, match="row 2 has 17 columns instead of 18"):
-        count(folder, model=model_folder, out=out, resume=True)
+        count(folder, model=tiny, out=out, resume=True)
     assert out.read_text() == damaged
 
 
-def test_densities_in_the_counted_folder_are_no_images(folder, model_folder, counted):
+def test_densities_in_the_counted_folder_are_no_images(folder, tiny, counted):
     """They lie there after the first run, beside the images."""
     for _ in range(2):
-        table = count(folder, model=model_folder, density_dir=folder / "maps", recursive=True)
+        table = count(folder, model=tiny, density_dir=folder / "maps", recursive=True)
         assert list(table["image"]) == ["a.png", "b.png", "c.tif"]
 
 
-def test_a_level_near_one_is_told_as_it_is(folder, model_folder, counted, tmp_path):
-    table = count(folder, model=model_folder, out=tmp_path / "c.csv", level=0.99999999)
+def test_a_level_near_one_is_told_as_it_is(folder, tiny, counted, tmp_path):
+    table = count(folder, model=tiny, out=tmp_path / "c.csv", level=0.99999999)
     assert set(table["level"]) == {0.99999999}
 
 
-def test_resume_tries_failed_images_again(folder, model_folder, counted, tmp_path):
+def test_resume_tries_failed_images_again(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
     good = (folder / "b.png").read_bytes()
     (folder / "b.png").write_bytes(b"")
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     (folder / "b.png").write_bytes(good)
     del counted[:]
-    table = count(folder, model=model_folder, out=out, resume=True)
+    table = count(folder, model=tiny, out=out, resume=True)
     assert counted == ["b.png"]
     assert set(table["status"]) == {"ok"}
     assert [row["image"] for row in read_counts(out)] == ["a.png", "b.png", "c.tif"]
@@ -383,23 +366,21 @@ def test_resume_tries_failed_images_again(folder, model_folder, counted, tmp_pat
 @pytest.mark.parametrize(
     "change", [{"level": 0.9}, {"diameter_px": 11.0}, {"plane": {"t": 0, "z": 0}}, {}]
 )
-def test_resume_counts_again_what_was_counted_otherwise(
-    folder, model_folder, counted, tmp_path, change
-):
+def test_resume_counts_again_what_was_counted_otherwise(folder, tiny, counted, tmp_path, change):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out, diameter_px=10.0)
+    count(folder, model=tiny, out=out, diameter_px=10.0)
     del counted[:]
-    count(folder, model=model_folder, out=out, resume=True, **{"diameter_px": 10.0, **change})
+    count(folder, model=tiny, out=out, resume=True, **{"diameter_px": 10.0, **change})
     same = change in ({}, {"plane": {"t": 0, "z": 0}})
     assert counted == ([] if same else ["a.png", "b.png", "c.tif"])
 
 
-def test_resume_counts_again_with_another_model(folder, model_folder, counted, tmp_path):
+def test_resume_counts_again_with_another_model(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     other = tmp_path / "other"
     torch.manual_seed(1)
-    network = build("tally", json.loads((model_folder / "model.json").read_text())["config"])
+    network = build("tally", json.loads((tiny / "model.json").read_text())["config"])
     Model.from_network(network, name="other", diameter_px=12.0).save(other)
     del counted[:]
     table = count(folder, model=other, out=out, resume=True)
@@ -407,78 +388,76 @@ def test_resume_counts_again_with_another_model(folder, model_folder, counted, t
     assert set(table["model"]) == {"other"}
 
 
-def test_resume_wants_the_files_that_are_asked_for(folder, model_folder, counted, tmp_path):
+def test_resume_wants_the_files_that_are_asked_for(folder, tiny, counted, tmp_path):
     out, dots = tmp_path / "counts.csv", tmp_path / "dots"
-    count(folder, model=model_folder, out=out, dots_dir=dots)
+    count(folder, model=tiny, out=out, dots_dir=dots)
     (dots / "b.csv").unlink()
     del counted[:]
-    count(folder, model=model_folder, out=out, dots_dir=dots, resume=True)
+    count(folder, model=tiny, out=out, dots_dir=dots, resume=True)
     assert counted == ["b.png"]
     assert (dots / "b.csv").is_file()
 
 
-def test_resume_keeps_the_rows_of_other_images(folder, model_folder, counted, tmp_path):
+def test_resume_keeps_the_rows_of_other_images(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder / "c.tif", model=model_folder, out=out)
-    table = count(folder / "a.png", model=model_folder, out=out, resume=True)
+    count(folder / "c.tif", model=tiny, out=out)
+    table = count(folder / "a.png", model=tiny, out=out, resume=True)
     assert list(table["image"]) == ["a.png"]
     assert [row["image"] for row in read_counts(out)] == ["c.tif", "a.png"]
 
 
-def test_resume_counts_images_of_one_name_again(folder, model_folder, counted, tmp_path):
+def test_resume_counts_images_of_one_name_again(folder, tiny, counted, tmp_path):
     more = tmp_path / "more"
     more.mkdir()
     iio.imwrite(more / "a.png", field(9))
     out = tmp_path / "counts.csv"
-    count(folder, more, model=model_folder, out=out)
+    count(folder, more, model=tiny, out=out)
     del counted[:]
-    table = count(folder, more, model=model_folder, out=out, resume=True)
+    table = count(folder, more, model=tiny, out=out, resume=True)
     assert counted == ["a.png", "a.png"]
     assert sorted(table[table["image"] == "a.png"]["n_dots"]) == [3, 9]
     assert len(read_counts(out)) == 4
 
 
-def test_an_earlier_table_is_kept_until_it_is_replaced(folder, model_folder, counted, tmp_path):
+def test_an_earlier_table_is_kept_until_it_is_replaced(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     before = out.read_bytes()
-    stop_after(iter_count([folder], model=model_folder, out=out), 1)
+    stop_after(iter_count([folder], model=tiny, out=out), 1)
     assert (tmp_path / "counts.csv.bak").read_bytes() == before
     assert len(read_counts(out)) == 1
     # A second stop does not harm what the first one set aside.
-    stop_after(iter_count([folder], model=model_folder, out=out), 1)
+    stop_after(iter_count([folder], model=tiny, out=out), 1)
     assert (tmp_path / "counts.csv.bak").read_bytes() == before
     # A table that is complete again needs none.
     (tmp_path / "counts.csv.bak").unlink()
     (tmp_path / "counts.csv.bak2").unlink()
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     assert not list(tmp_path.glob("*.bak*"))
 
 
-def test_an_earlier_table_stays_when_its_images_fail_now(folder, model_folder, counted, tmp_path):
+def test_an_earlier_table_stays_when_its_images_fail_now(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     before = out.read_bytes()
     (folder / "a.png").write_bytes(b"")
-    steps = list(iter_count([folder], model=model_folder, out=out))
+    steps = list(iter_count([folder], model=tiny, out=out))
     assert "counts.csv.bak" in steps[-1].message
     assert (tmp_path / "counts.csv.bak").read_bytes() == before
 
 
-def test_a_file_that_is_no_table_is_left_alone(folder, model_folder, counted, tmp_path):
+def test_a_file_that_is_no_table_is_left_alone(folder, tiny, counted, tmp_path):
     for content in ("my,own,data\n1,2,3\n", "text", "\0\1\2"):
         out = tmp_path / "mine.csv"
         out.write_text(content)
         for resume in (False, True):
             with pytest.raises(UserError, match="no table of counts"):
-                count(folder, model=model_folder, out=out, resume=resume)
+                count(folder, model=tiny, out=out, resume=resume)
         assert out.read_text() == content
     assert counted == []
 
 
-def test_a_full_disk_is_told_and_loses_nothing(
-    folder, model_folder, counted, tmp_path, monkeypatch
-):
+def test_a_full_disk_is_told_and_loses_nothing(folder, tiny, counted, tmp_path, monkeypatch):
     out = tmp_path / "counts.csv"
     append, n = CountsFile.append, 0
 
@@ -494,13 +473,13 @@ def test_a_full_disk_is_told_and_loses_nothing(
         pytest.skip("no /dev/full on this system")
     monkeypatch.setattr(CountsFile, "append", full)
     with pytest.raises(UserError, match=r"counts\.csv could not be written \(no space left"):
-        count(folder, model=model_folder, out=out)
+        count(folder, model=tiny, out=out)
     assert [row["image"] for row in read_counts(out)] == ["a.png", "b.png"]
 
 
-def test_the_file_is_plain_csv(folder, model_folder, counted, tmp_path):
+def test_the_file_is_plain_csv(folder, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
-    count(folder, model=model_folder, out=out)
+    count(folder, model=tiny, out=out)
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == list(COLUMNS)
@@ -509,10 +488,12 @@ def test_the_file_is_plain_csv(folder, model_folder, counted, tmp_path):
     assert batch.typed(read_counts(out)).dtypes["count"] == np.float64
 
 
-def test_a_real_model_counts_real_files(folder, model_folder):
+def test_a_real_model_counts_real_files(folder, tiny, tmp_path):
+    bare = tmp_path / "bare"
+    replace(Model.load(tiny), calibration=None).save(bare)
     rng = np.random.default_rng(0)
     iio.imwrite(folder / "noise.png", rng.integers(0, 255, (70, 90), dtype=np.uint8))
-    table = count(folder / "noise.png", folder / "b.png", model=model_folder, diameter_px=12.0)
+    table = count(folder / "noise.png", folder / "b.png", model=bare, diameter_px=12.0)
     assert list(table["status"]) == ["ok", "ok"]
     blank = table[table["image"] == "b.png"].iloc[0]
     assert blank["count"] == 0
@@ -522,9 +503,9 @@ def test_a_real_model_counts_real_files(folder, model_folder):
     assert table["in_distribution"].isna().all()
 
 
-def test_being_unlike_the_training_images_is_told(folder, model_folder, tmp_path):
+def test_being_unlike_the_training_images_is_told(folder, tiny, tmp_path):
     strange = tmp_path / "strange"
-    model = Model.load(model_folder)
+    model = Model.load(tiny)
     ranges = {"contrast": (50.0, 60.0)}
     calibration = Calibration(1, 0, 1, tuple(np.linspace(0, 2, 40)), 40, 40, "", ranges=ranges)
     model.with_calibration(calibration).save(strange)

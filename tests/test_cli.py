@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-import torch
 
 from celltally import __version__, zoo
 from celltally.batch import COLUMNS
@@ -24,28 +23,9 @@ from celltally.cli._output import follow
 from celltally.errors import UserError
 from celltally.learn.data import read_dataset
 from celltally.model import Model
-from celltally.networks import build
-from celltally.types import Calibration, Progress
+from celltally.types import Progress
 
 COMMANDS = ("count", "train", "calibrate", "evaluate", "models", "info", "demo")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    torch.manual_seed(0)
-    config = {
-        "widths": (8, 8),
-        "encoder_blocks": (1, 1),
-        "decoder_blocks": (1,),
-        "depth": 4,
-        "prototypes": 4,
-        "context": 0,
-    }
-    model = Model.from_network(build("tally", config), name="tiny", diameter_px=12.0)
-    calibration = Calibration(1.0, 0.0, 4.0, tuple(np.linspace(0, 2, 40)), 40, 40, "2024-01-01")
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    model.with_calibration(calibration).save(folder)
-    return folder
 
 
 @pytest.fixture
@@ -351,7 +331,16 @@ def test_ctrl_c_keeps_what_is_done(tiny, picture, tmp_path, monkeypatch, capsys)
 
     iio.imwrite(tmp_path / "z.png", np.zeros((30, 30), np.uint8))
     out = tmp_path / "counts.csv"
-    common = ["count", str(tmp_path), "--model", str(tiny), "--diameter", "12", "--out", str(out)]
+    common = [
+        "count",
+        str(tmp_path),
+        "--model",
+        str(tiny),
+        "--diameter",
+        "12",
+        "--out",
+        str(out),
+    ]
     monkeypatch.setattr(module, "iter_predict", interrupted)
     assert run(common) == 130
     output = capsys.readouterr()
@@ -398,7 +387,16 @@ def test_a_stopped_process_leaves_its_rows(tiny, tmp_path, how):
     for i in range(200):
         iio.imwrite(pictures / f"{i:03}.png", rng.integers(0, 255, (64, 64), dtype=np.uint8))
     out = tmp_path / "counts.csv"
-    common = ["count", str(pictures), "--model", str(tiny), "--diameter", "12", "--out", str(out)]
+    common = [
+        "count",
+        str(pictures),
+        "--model",
+        str(tiny),
+        "--diameter",
+        "12",
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(
         [sys.executable, "-c", "from celltally.cli import main; main()", *common],
         stdout=subprocess.PIPE,

@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 
@@ -237,6 +237,27 @@ def test_without_calibration_and_prototypes(folder):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"scores": ["x"]}', '{"scores": 3}'])
 def test_a_damaged_calibration(folder, text):
     (folder / "calibration.json").write_text(text)
+    with pytest.raises(UserError, match=r"calibration\.json is damaged"):
+        read_calibration(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("alpha", "1"),
+        ("scores", [0.5, None]),
+        ("sets", [3]),
+        ("ranges", {"contrast": [1.0]}),
+        ("ranges", {"contrast": [1.0, 2.0, 3.0]}),
+        ("kind", "exact"),
+    ],
+)
+def test_an_entry_of_a_calibration_of_another_type(folder, name, value):
+    calibration = Calibration(1, 0, 1, (1.0,), n=7, groups=4, date="", ranges={"noise": (0, 1)})
+    content = asdict(calibration)
+    (folder / "calibration.json").write_text(json.dumps(content))
+    assert read_calibration(folder)[0] == calibration
+    (folder / "calibration.json").write_text(json.dumps(content | {name: value}))
     with pytest.raises(UserError, match=r"calibration\.json is damaged"):
         read_calibration(folder)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from reprlib import repr as shown
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from celltally.errors import UserError
 from celltally.types import Calibration
@@ -262,6 +262,8 @@ def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
     data = path.read_bytes()
     try:
         content = json.loads(data)
+        if not _fits(content, Calibration):
+            raise ValueError("fields are missing, unknown or of another type")
         content["scores"] = tuple(float(s) for s in content["scores"])
         content["sets"] = tuple(content["sets"])
         content["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in content["ranges"].items()}
@@ -276,9 +278,12 @@ def read_prototypes(folder: Path) -> tuple[PrototypeRecord, ...]:
     if not path.is_file():
         return ()
     try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not _fits(content, tuple[PrototypeRecord, ...]):
+            raise ValueError("fields are missing, unknown or of another type")
         return tuple(
             PrototypeRecord(p["kind"], tuple(PatchRecord(**patch) for patch in p["patches"]))
-            for p in json.loads(path.read_text(encoding="utf-8"))
+            for p in content
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
@@ -291,8 +296,14 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, part) for part in arguments)
     if get_origin(hint) is Mapping:
         return isinstance(value, dict) and all(_fits(v, arguments[1]) for v in value.values())
+    if get_origin(hint) is Literal:
+        return value in arguments
     if get_origin(hint) is tuple:
-        return isinstance(value, list) and all(_fits(v, arguments[0]) for v in value)
+        return (
+            isinstance(value, list)
+            and (arguments[-1] is Ellipsis or len(value) == len(arguments))
+            and all(_fits(v, arguments[0]) for v in value)
+        )
     if is_dataclass(hint):
         types = get_type_hints(hint)
         return (

@@ -8,15 +8,12 @@ import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from celltally.density import density_map
 from celltally.errors import UserError
 from celltally.evaluate import report as report_module
 from celltally.evaluate.plots import write_plots
 from celltally.evaluate.report import PER_IMAGE, iter_evaluate
-from celltally.model import Model
-from celltally.networks import build
 from celltally.progress import drain
 from celltally.types import Calibration, Grid, Prediction, Progress
 
@@ -24,22 +21,6 @@ METRICS = (
     *("n", "mae", "rmse", "mre", "bias", "slope", "r2", "coverage", "mean_width"),
     *("interval_score", "precision", "recall", "f1", "match_radius_px"),
 )
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    torch.manual_seed(0)
-    config = {
-        "widths": (8, 8),
-        "encoder_blocks": (1, 1),
-        "decoder_blocks": (1,),
-        "depth": 4,
-        "prototypes": 4,
-        "context": 0,
-    }
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    Model.from_network(build("tally", config), name="tiny", diameter_px=12.0).save(folder)
-    return folder
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from skimage.color import hed2rgb, rgb2hed
 
 from celltally.learn.augment import Augmentation, blank_field
 
@@ -33,10 +34,34 @@ def test_the_same_seed_does_the_same():
 
 
 def test_no_strength_changes_nothing_but_by_chance_the_sharpness():
-    calm = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1)
+    calm = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1, stain=1)
     values = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0))
     for seed in range(8):
         out = calm.photometric(values, np.random.default_rng(seed))
+        assert torch.allclose(out, values, atol=0.02)
+
+
+STAIN_ONLY = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1, stain=1.4)
+
+
+def test_each_stain_changes_by_its_own_factor():
+    amounts = np.broadcast_to([0.03, 0.02, 0.01], (12, 12, 3))
+    values = torch.from_numpy(hed2rgb(amounts).transpose(2, 0, 1).astype(np.float32))
+    factors = []
+    for seed in range(12):
+        out = STAIN_ONLY.photometric(values, np.random.default_rng(seed))
+        ratio = rgb2hed(out.numpy(), channel_axis=0) / amounts.transpose(2, 0, 1)
+        assert np.ptp(ratio, axis=(1, 2)).max() < 1e-3
+        factors.append(ratio[:, 0, 0])
+    assert (np.log(factors).std(axis=0) > 0.1).all()
+    assert np.abs(np.log(factors)).max() <= np.log(1.4) + 1e-3
+    assert not np.allclose(np.array(factors)[:, 0], np.array(factors)[:, 1], atol=0.05)
+
+
+def test_coloured_light_on_a_dark_ground_is_no_stain():
+    values = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
+    for seed in range(8):
+        out = STAIN_ONLY.photometric(values, np.random.default_rng(seed))
         assert torch.allclose(out, values, atol=0.02)
 
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from celltally.preprocess import normalise
 
 __all__ = ["Augmentation", "blank_field"]
+
+#: A colour image whose mean is above this is taken to be in transmitted light.
+TRANSMITTED = 0.4
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Augmentation:
     hue, saturation
         Largest shift of hue (fraction of the circle) and factor on saturation, of
         colour images.
+    stain
+        Largest factor on the amount of each stain, of images in transmitted light.
     blank
         Share of crops replaced by empty fields.
     """
@@ -45,6 +51,7 @@ class Augmentation:
     blur: float = 0.8
     hue: float = 0.02
     saturation: float = 1.2
+    stain: float = 1.4
     blank: float = 0.03
 
     def photometric(self, values: Tensor, rng: np.random.Generator) -> Tensor:
@@ -53,6 +60,8 @@ class Augmentation:
         values = values * _factor(rng, self.gain)
         if values.shape[0] == 3:
             values = values.clamp(0, 1)
+            if float(values.mean()) > TRANSMITTED:
+                values = _restain(values, [_factor(rng, self.stain) for _ in range(3)])
             values = transforms.adjust_hue(values, float(rng.uniform(-self.hue, self.hue)))
             values = transforms.adjust_saturation(values, _factor(rng, self.saturation))
         if rng.random() < 0.15:
@@ -64,6 +73,17 @@ class Augmentation:
             noise = torch.from_numpy(rng.standard_normal(tuple(values.shape), dtype=np.float32))
             values = values + noise * float(rng.uniform(0, self.noise))
         return values
+
+
+def _restain(values: Tensor, factors: list[float]) -> Tensor:
+    """Multiply the amounts of haematoxylin, eosin and what is left, ``(3, h, w)``.
+
+    Colour deconvolution of Ruifrok & Johnston (2001): stains subtract light, so that
+    their amounts add up in the logarithm.
+    """
+    change = torch.from_numpy(hed_from_rgb @ np.diag(factors) @ rgb_from_hed).float()
+    absorbed = -values.clamp_min(0.01).log()
+    return torch.einsum("chw,cd->dhw", absorbed, change).neg().exp().clamp(0, 1)
 
 
 def blank_field(size: int, rng: np.random.Generator) -> Tensor:

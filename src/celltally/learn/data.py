@@ -20,7 +20,8 @@ from celltally.types import Dots
 
 __all__ = ["Dataset", "Sample", "read_dataset", "sample_count", "sample_dots", "split_by_group"]
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+#: What the images of a data set may be (design §5): one plane each, readable everywhere.
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 #: Which part of a file's stem names the independent unit (slide, donor, well,
 #: scene) of the public sets; their ``dataset.json`` says it in words only.
@@ -114,7 +115,7 @@ def read_dataset(folder: str | Path) -> Dataset:
     pattern = PUBLIC_GROUPS.get(name) or _pattern(meta.get("group_pattern"), folder)
     samples = []
     for path in sorted(images_dir.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES:
             continue
         dots, mask = folder / "dots" / f"{path.stem}.csv", folder / "masks" / f"{path.stem}.png"
         count = counts.get(path.name, counts.get(path.stem))

@@ -268,6 +268,7 @@ def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Ten
     total = total + config.block_weight * losses.block_count_loss(
         output.density, batch.density, BLOCKS
     )
+    total = total + config.count_weight * losses.count_loss(output.density, batch.counts)
     bare = _bare(network)
     if isinstance(bare, HasPrototypes) and output.distances is not None:
         cells = bare.prototype_kinds.count("cell")
