@@ -12,7 +12,7 @@ from celltally.learn.data import Sample
 from celltally.learn.prepare import PreparedImage
 from celltally.scale import MARGIN
 
-STILL = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1, blank=0)
+STILL = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1, stain=1, blank=0)
 
 
 def prepared(pixels, yx, dataset="a", count=None):
@@ -175,6 +175,19 @@ def test_whole_images_of_which_the_count_is_known(image):
         first, rows, columns = MARGIN // 2, -(-shape[0] // 2), -(-shape[1] // 2)
         assert (within[0, first : first + rows, first : first + columns] == 1).all()
         assert within.sum() == rows * columns  # cells half in the image count, others not
+
+
+def test_no_image_is_told_by_its_thumbnail(image):
+    """Crops of an image are shown with thumbnails that changed as the crops did."""
+    one = image()
+    thumbnails = next(batches([one], Augmentation(blank=0))).thumbnails
+    assert len({tuple(thumb.flatten().tolist()) for thumb in thumbnails}) == 4
+    assert torch.equal(thumbnails[:, 0], thumbnails[:, 2])  # grey images stay grey
+    mirrored = [one.thumbnail.flip(axes) for axes in ([], [1], [2], [1, 2])]
+    for thumb in next(batches([one], STILL)).thumbnails:
+        assert any(torch.allclose(thumb, known, atol=0.02) for known in mirrored)
+    for thumb in next(batches([one])).thumbnails:
+        assert torch.equal(thumb, one.thumbnail)
 
 
 def test_whole_images_are_augmented_alike_for_the_same_seed(image):

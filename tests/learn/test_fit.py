@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from celltally.errors import UserError
-from celltally.learn.batches import CountBatches
+from celltally.learn.batches import CountBatches, DotBatches
 from celltally.learn.fit import (
     Budget,
     FitConfig,
@@ -17,6 +17,7 @@ from celltally.learn.fit import (
     total_loss,
     variance_only,
 )
+from celltally.learn.losses import count_loss
 from celltally.networks import CountingNetwork, Output, build
 from celltally.progress import drain
 
@@ -301,3 +302,21 @@ def test_making_a_fabric_says_nothing():
     code = "from celltally.learn.fit import make_fabric; make_fabric('cpu')"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (told.stdout, told.stderr) == ("", "")
+
+
+def test_the_count_of_a_crop_is_asked_for(new_network, prepared_images):
+    """What hardly shows in any place adds up to a wrong count."""
+    source = DotBatches(
+        prepared_images(counts=[5]), size=32, count=2, multiple=4, stride=2, nominal_px=12.0,
+        rng=np.random.default_rng(0), augmentation=None,
+    )  # fmt: skip
+    batch = next(source)
+    network = new_network().train()
+    with_count, without = (
+        total_loss(network, batch, replace(FAST, count_weight=w, context_dropout=0.0))
+        for w in (0.5, 0.0)
+    )
+    density = network(batch.images, network.encode_context(batch.thumbnails)).density
+    expected = 0.5 * count_loss(density, batch.counts)
+    assert expected > 0.01
+    torch.testing.assert_close(with_count - without, expected)

@@ -134,7 +134,7 @@ class DotBatches:
         return images[self.rng.integers(len(images))]
 
     def _crop(self, image: PreparedImage, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng, change = self.rng, self.augmentation
+        rng, change, channels = self.rng, self.augmentation, image.values.shape[0]
         grid = Grid((size // self.stride,) * 2, (float(self.stride),) * 2)
         thumb = image.thumbnail
         if change is not None and image.is_grey and rng.random() < change.blank:
@@ -157,7 +157,12 @@ class DotBatches:
         if change is not None:
             if image.is_grey and self._is_empty(yx, size) and rng.random() < 0.5:
                 values = torch.from_numpy(normalise(values[0].numpy())[0])
-            values = change.photometric(values, rng)
+            # What changed the crop changed the image: else every image of a small set could
+            # be told by its thumbnail, and how its cells are annotated learned by heart.
+            seed = int(rng.integers(2**32))
+            values = change.photometric(values, np.random.default_rng(seed))
+            thumb = change.photometric(thumb[:channels], np.random.default_rng(seed))
+            thumb = _flipped(thumb, rng).expand(3, -1, -1)
         y0, x0, y1, x1 = (float(e) for e in extent)
         density = density_map(yx, grid, self.sigma, extent=(y0, x0, y1, x1))
         return values, thumb, torch.from_numpy(density)
@@ -215,9 +220,13 @@ class CountBatches:
         values = functional.interpolate(
             values[None], shape, mode="bilinear", antialias=True, align_corners=False
         )[0]
-        flips = [dim for dim in (1, 2) if self.rng.random() < 0.5]
-        values = self.augmentation.photometric(values.flip(flips), self.rng)
+        values = self.augmentation.photometric(_flipped(values, self.rng), self.rng)
         return values, thumbnail(values)
+
+
+def _flipped(values: Tensor, rng: np.random.Generator) -> Tensor:
+    """Mirror ``(C, h, w)`` values along each axis by chance."""
+    return values.flip([axis for axis in (1, 2) if rng.random() < 0.5])
 
 
 def _window(
