@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from celltally.cli._options import AsJson, Device, Level, ModelName
 from celltally.cli._output import (
     INTERRUPTED,
     failure,
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def count(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders.")],
-    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "general",
+    model: ModelName = "general",
     diameter: Annotated[
         float | None,
         typer.Option(metavar="PX", help="Cell diameter in pixels; estimated if left out."),
@@ -52,7 +53,7 @@ def count(
             help="Plane of a stack; the first time point and the middle z if left out.",
         ),
     ] = None,
-    level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
+    level: Level = 0.95,
     out: Annotated[
         Path | None,
         typer.Option(help="Table to write (CSV); it grows with every image that is done."),
@@ -64,14 +65,14 @@ def count(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for density maps; a map's sum is the count."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
+    device: Device = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out what --out already has, try failed again.")
     ] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Look into subfolders as well.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count the cells in images: a row an image, with an interval.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from celltally.cli._options import AsJson, Device, Level, ModelName
 from celltally.cli._output import (
     INTERRUPTED,
     failure,
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder.")],
-    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "general",
+    model: ModelName = "general",
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for metrics.json, per_image.csv and plots."),
@@ -42,9 +43,9 @@ def evaluate(
             help="Cell diameter in pixels, or auto to estimate it; else the data set's.",
         ),
     ] = None,
-    level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    level: Level = 0.95,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Compare a model with a data set's labels.
 

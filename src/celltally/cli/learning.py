@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from celltally.cli._options import AsJson, Device
 from celltally.cli._output import INTERRUPTED, follow, print_json, say
 from celltally.errors import UserError
 
@@ -65,8 +66,8 @@ def train(
         typer.Option(metavar="MODEL", help="Model whose weights the training starts from."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Train a model of your own.
 
@@ -135,8 +136,8 @@ def calibrate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder.")],
     data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Data set folders.")],
     out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the calibrated copy.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Fit a model's intervals to your own images.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from celltally.cli._options import AsJson
 from celltally.cli._output import plain, print_json, print_table
 from celltally.errors import UserError
 
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the models as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the models that ship, and your own."""
     from celltally import zoo
@@ -63,7 +64,7 @@ def models(
 
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An image.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what an image is: axes, channels, cell size."""
     from celltally.diameter import estimate_diameter
