@@ -1,0 +1,106 @@
+"""A Points layer → dots, with what a human changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Points
+from numpy.typing import NDArray
+
+from celltally._napari.layers.own import TAG, kept
+from celltally.types import DOT_STATES, Dots
+
+__all__ = ["dots_of", "dots_of_points", "is_edited"]
+
+
+def is_edited(layer: Points) -> bool:
+    """Whether a human has changed a dots layer since we wrote it.
+
+    Compares contents, for napari reports neither a paste nor a change in place.
+    """
+    now, written = dots_of(layer), kept(layer, "written")
+    return not all(
+        np.array_equal(getattr(now, name), getattr(written, name))
+        for name in ("id", "yx", "t", "z", "label", "state")
+    )
+
+
+def dots_of(layer: Points) -> Dots:
+    """Dots of a Points layer of ours, with what a human changed; see ``dots_of_points``."""
+    return dots_of_points(layer.data, layer.features, layer.metadata)
+
+
+def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dots:
+    """Dots that a Points layer of ours holds, with what a human changed since we wrote it.
+
+    A dot that was moved, added or pasted says so in its state. One that is gone comes
+    last, as it was, and is ``removed``: nothing that was found is lost.
+
+    Parameters
+    ----------
+    data
+        ``(n, ndim)`` positions.
+    features
+        A table, or columns by name.
+    metadata
+        The layer's.
+    """
+    written: Dots = metadata[TAG]["written"]
+    axes: tuple[str, ...] = metadata[TAG]["axes"]
+    data = np.asarray(data, dtype=float)
+
+    def column(name: str) -> list[str]:
+        values = features[name] if name in features else [""] * len(data)
+        return ["" if pd.isna(value) else str(value) for value in values]
+
+    def index(letter: str, before: NDArray[np.int64]) -> NDArray[np.int64] | int:
+        if letter in axes:
+            return np.rint(data[:, axes.index(letter)]).astype(np.int64)
+        return int(before[0]) if len(before) else 0
+
+    now = Dots.new(
+        data[:, -2:],
+        t=index("T", written.t),
+        z=index("Z", written.z),
+        label=[label or "cell" for label in column("class")],
+        state="added",
+    )
+    origins = _origins(column("id"), written)
+    stays = np.array([row is not None for row in origins], dtype=bool)
+    before, here = written[[row for row in origins if row is not None]], now[stays]
+    gone = written[np.setdiff1d(np.arange(len(written)), [r for r in origins if r is not None])]
+    said = np.array(column("state"), dtype=np.str_)[stays]
+    state = np.where(np.isin(said, DOT_STATES), said, before.state)
+    moved = (here.yx != before.yx).any(axis=1) | (here.t != before.t) | (here.z != before.z)
+    state = np.where(moved & ~np.isin(state, ("added", "removed")), "moved", state)
+    return _joined(
+        replace(here, id=before.id, score=before.score, source=before.source, state=state),
+        now[~stays],
+        replace(gone, state=np.full(len(gone), "removed")),
+    )
+
+
+def _origins(ids: Sequence[str], written: Dots) -> list[int | None]:
+    """Row of ``written`` that each id stands for; None for a dot that is new.
+
+    napari keeps the order of its points and puts new ones last. It may give them the
+    id of a dot that was selected before, even of one that is gone by now.
+    """
+    rows = {name: row for row, name in enumerate(written.id.tolist())}
+    origins: list[int | None] = []
+    last = -1
+    for name in ids:
+        row = rows.get(name, -1)
+        origins.append(row if row > last else None)
+        last = max(last, row)
+    return origins
+
+
+def _joined(*parts: Dots) -> Dots:
+    return Dots(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Dots)}
+    )
