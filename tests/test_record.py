@@ -136,13 +136,13 @@ def test_records_that_cannot_be_used(folder, entries, words):
 ENTRIES = {
     "text": ["name", "network", "sample", "parent", "sha256", "created", "celltally"],
     "number": ["diameter_px", "stride", "halo", "parameters", "channels", "format_version"],
-    "list": ["training_data"],
+    "list": ["training_data", "taught_by", "chosen_by"],
     "table": ["config", "preprocessing", "training", "metrics", "files"],
 }
 VALUES = {
     "text": "word",
     "number": 3,
-    "list": ["word"],
+    "list": [3],
     "table": {"a": "word"},
     "truth": True,
     "nothing": None,

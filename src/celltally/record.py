@@ -118,7 +118,7 @@ class ModelRecord:
     parameters
         Number of weights.
     training_data
-        What it was trained on.
+        What it and the models that it was made from were trained on.
     training
         Budget and settings: seed, steps, minutes, …
     metrics
@@ -127,6 +127,9 @@ class ModelRecord:
         sha256 of the model that this one was made from, or None.
     sha256
         Identity: network, config, preprocessing, diameter and weights.
+    taught_by, chosen_by
+        First 16 digits of the sha256 of every image file that it or the models that it
+        was made from learned from, and of those that chose its weights.
     created
         ISO date.
     celltally
@@ -154,6 +157,8 @@ class ModelRecord:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     parent: str | None = None
     sha256: str = ""
+    taught_by: tuple[str, ...] = ()
+    chosen_by: tuple[str, ...] = ()
     created: str = ""
     celltally: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -237,6 +242,8 @@ def read_record(folder: str | Path) -> ModelRecord:
             raise UserError(f"{path} cannot have {shown(value)} as {name!r}; copy the model again")
     try:
         content["training_data"] = tuple(TrainingSet(**s) for s in content["training_data"])
+        for name in ("taught_by", "chosen_by"):
+            content[name] = tuple(content.get(name, ()))
         record = ModelRecord(**content)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None

@@ -190,6 +190,17 @@ def test_no_image_is_told_by_its_thumbnail(image):
         assert torch.equal(thumb, one.thumbnail)
 
 
+def test_a_crop_changes_as_its_thumbnail_does():
+    """Also where the zeros around a crop are so many that it looks dark."""
+    bright = prepared(np.full((3, 40, 40), 200.0), np.array([[20.0, 20.0]]))
+    stains = Augmentation(gamma=1, gain=1, noise=0, blur=0.3, hue=0, saturation=1, blank=0)
+    for batch in (next(batches([bright], stains, seed=seed, size=96)) for seed in range(4)):
+        for crop, thumb in zip(batch.images, batch.thumbnails, strict=True):
+            inside = crop[:, (crop > 0.3).all(dim=0)].median(dim=1).values
+            assert not torch.allclose(inside, torch.full((3,), 200 / 255), atol=0.01)
+            torch.testing.assert_close(inside, thumb[:, 32, 32], atol=0.02, rtol=0)
+
+
 def test_whole_images_are_augmented_alike_for_the_same_seed(image):
     def draw(seed):
         rng = np.random.default_rng(seed)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from celltally.errors import UserError
@@ -5,6 +7,7 @@ from celltally.intervals import of
 from celltally.io import read_image, select_pixels
 from celltally.learn.calibrate import calibrate_on, iter_calibrate
 from celltally.learn.data import read_dataset
+from celltally.learn.seen import image_hash
 from celltally.model import Model
 from celltally.predict import predict
 from celltally.progress import drain
@@ -43,6 +46,17 @@ def test_the_interval_holds_what_it_was_calibrated_with(tiny_model, dataset_fold
         interval = of(prediction, 0.95)
         assert interval.kind == "provisional"
         assert 0 <= interval.low <= interval.high
+
+
+@pytest.mark.parametrize("field", ["taught_by", "chosen_by"])
+def test_what_a_model_has_seen_does_not_calibrate_it(tiny_model, dataset_folder, tmp_path, field):
+    folder = dataset_folder("cal", [3, 5, 4])
+    sample = read_dataset(folder).samples[1]
+    record = replace(tiny_model.record, **{field: (image_hash(sample),)})
+    job = iter_calibrate(replace(tiny_model, record=record), [folder], out=tmp_path / "copy")
+    with pytest.raises(UserError, match=f"1 of the 3 images .*{sample.image.name}"):
+        drain(job)
+    assert not (tmp_path / "copy").exists()
 
 
 def test_sizes_are_widened_by_a_factor(tiny_model, dataset_folder):

@@ -5,6 +5,7 @@ from lightning.fabric import Fabric
 
 from celltally.errors import UserError
 from celltally.learn.fit import FitConfig
+from celltally.learn.seen import image_hash
 from celltally.learn.train import iter_train, make_plan
 from celltally.model import Model
 from celltally.predict import predict
@@ -341,7 +342,88 @@ def test_the_global_random_state_is_the_seeds(train, data):
 def test_a_training_can_start_from_a_model(train, dataset_folder, tmp_path):
     data = dataset_folder("blobs", [3] * 8)
     parent = drain(train(data, out="parent"))
-    child = drain(train(data, out="child", start=tmp_path / "parent", steps=5))
+    child = drain(train(data, out="child", start=tmp_path / "parent", steps=5, network_config=None))
     assert child.record.parent == parent.sha256
     assert child.record.config == parent.record.config
     assert child.sha256 != parent.sha256
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"network": "tally_plain", "network_config": None}, "is a 'tally', not a 'tally_plain'"),
+        ({"network": "nosuch", "network_config": None}, "not a 'nosuch'"),
+        ({"network_config": {"depth": 5}}, "settings of its own"),
+    ],
+)
+def test_a_parent_brings_its_network(train, data, tiny_model, tmp_path, options, words):
+    parent = tiny_model.save(tmp_path / "parent").record.path
+    with pytest.raises(UserError, match=words):
+        next(train(data, start=parent, **options))
+
+
+# ---- what was seen judges nothing ----
+
+
+@pytest.fixture
+def parent(train, wells, tmp_path):
+    return drain(train(wells, out="parent", steps=1, seed=0))
+
+
+def hashes(pairs):
+    return {image_hash(sample) for _, sample in pairs}
+
+
+def test_a_model_tells_which_images_it_has_seen(parent, wells, tmp_path):
+    plan = make_plan([wells], (), (), 0)
+    assert set(parent.record.taught_by) == hashes(plan.train)
+    assert set(parent.record.chosen_by) == hashes(plan.val)
+    assert Model.load(tmp_path / "parent").record.taught_by == parent.record.taught_by
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_no_child_is_judged_by_what_its_parent_has_seen(parent, wells, seed):
+    plan = make_plan([wells], (), (), seed, parent.record)
+    assert not hashes(plan.val) & set(parent.record.taught_by)
+    assert not hashes(plan.calibrate) & {*parent.record.taught_by, *parent.record.chosen_by}
+    assert len(plan.train) + len(plan.val) + len(plan.calibrate) == 16
+
+
+def test_a_child_remembers_what_its_parent_has_seen(parent, train, dataset_folder, wells, tmp_path):
+    other = dataset_folder("other", [2] * 6, licence="of another kind")
+    child = drain(
+        train(other, out="child", start=tmp_path / "parent", steps=1, network_config=None)
+    )
+    assert set(child.record.taught_by) > set(parent.record.taught_by)
+    assert set(child.record.chosen_by) > set(parent.record.chosen_by)
+    assert [s.name for s in child.record.training_data] == ["other", "plate"]
+    assert "CC0" in child.record.licence
+
+
+@pytest.mark.parametrize("use", ["val", "calibrate"])
+def test_given_parts_that_the_parent_has_seen(parent, wells, dataset_folder, use):
+    other = dataset_folder("other", [2] * 6)
+    with pytest.raises(UserError, match=r"\d of the 16 images .* not seen"):
+        make_plan([other], *([[wells], ()] if use == "val" else [(), [wells]]), 0, parent.record)
+
+
+# ---- stages ----
+
+
+@pytest.mark.parametrize("network", ["tally", "tally_plain"])
+def test_every_step_of_the_budget_is_used(train, data, tiny_config, network):
+    config = {k: v for k, v in tiny_config.items() if network == "tally" or k != "prototypes"}
+    model = drain(train(data, network=network, network_config=config, steps=40))
+    assert model.record.training["steps"] == 40
+
+
+def test_ending_in_the_last_stage_leaves_projected_prototypes(train, data, tmp_path):
+    job = train(data, steps=40)
+    for _ in job:
+        folder = tmp_path / "model"
+        if folder.exists() and Model.load(folder).prototypes:
+            break
+    job.close()
+    left = Model.load(folder)
+    assert not left.record.is_calibrated
+    assert "validation error after refit" in left.record.training

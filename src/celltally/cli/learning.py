@@ -37,7 +37,10 @@ def register(app: typer.Typer) -> None:
 def train(
     data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Data set folders.")],
     out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the new model.")],
-    network: Annotated[str, typer.Option(metavar="NAME", help="Which network.")] = "tally",
+    network: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which network; tally, or that of --start."),
+    ] = None,
     val: Annotated[
         list[Path] | None,
         typer.Option(help="Data set that chooses the best weights; else a part of DATA."),
@@ -67,6 +70,7 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
     device: Device = "auto",
+    devices: Annotated[int, typer.Option(help="How many GPUs.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train a model of your own.
@@ -103,6 +107,7 @@ def train(
         minutes=minutes,
         seed=seed,
         device=device,
+        devices=devices,
         sample=sample,
         start=parent,
         fit=FitConfig(set_weights=set_weights),

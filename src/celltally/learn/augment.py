@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from celltally.preprocess import normalise
 
-__all__ = ["Augmentation", "blank_field"]
+__all__ = ["Augmentation", "Change", "blank_field", "is_transmitted"]
 
 #: A colour image whose mean is above this is taken to be in transmitted light.
 TRANSMITTED = 0.4
@@ -54,28 +54,72 @@ class Augmentation:
     stain: float = 1.4
     blank: float = 0.03
 
+    def draw(self, rng: np.random.Generator) -> Change:
+        """Draw one change; every number is drawn, whatever an image then takes of it."""
+        return Change(
+            gamma=_factor(rng, self.gamma),
+            gain=_factor(rng, self.gain),
+            stains=(_factor(rng, self.stain), _factor(rng, self.stain), _factor(rng, self.stain)),
+            hue=float(rng.uniform(-self.hue, self.hue)),
+            saturation=_factor(rng, self.saturation),
+            blur=float(rng.uniform(0.3, self.blur)) if rng.random() < 0.15 else 0.0,
+            noise=float(rng.uniform(0, self.noise)) if rng.random() < 0.3 else 0.0,
+        )
+
     def photometric(self, values: Tensor, rng: np.random.Generator) -> Tensor:
-        """Change the intensities of ``(C, h, w)`` values, C = 1 or 3."""
-        values = values.sign() * values.abs() ** _factor(rng, self.gamma)
-        values = values * _factor(rng, self.gain)
+        """Change the intensities of an image, ``(C, h, w)`` values, C = 1 or 3."""
+        change = self.draw(rng)
+        return change.sharpness(change.light(values, is_transmitted(values)), rng)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one image; the attributes are drawn as ``Augmentation`` says."""
+
+    gamma: float
+    gain: float
+    stains: tuple[float, float, float]
+    hue: float
+    saturation: float
+    blur: float
+    noise: float
+
+    def light(self, values: Tensor, transmitted: bool) -> Tensor:
+        """Change brightness and colours of an image or of a part of it.
+
+        Parameters
+        ----------
+        values
+            ``(C, h, w)``, C = 1 or 3.
+        transmitted
+            Whether the image is in transmitted light, so that it may be stained.
+        """
+        values = values.sign() * values.abs() ** self.gamma * self.gain
         if values.shape[0] == 3:
             values = values.clamp(0, 1)
-            if float(values.mean()) > TRANSMITTED:
-                values = _restain(values, [_factor(rng, self.stain) for _ in range(3)])
-            values = transforms.adjust_hue(values, float(rng.uniform(-self.hue, self.hue)))
-            values = transforms.adjust_saturation(values, _factor(rng, self.saturation))
-        if rng.random() < 0.15:
-            sigma = float(rng.uniform(0.3, self.blur))
-            radius = round(2 * sigma)
-            if radius < min(values.shape[1:]):  # smaller ones cannot be mirrored that far
-                values = transforms.gaussian_blur(values, [2 * radius + 1] * 2, [sigma] * 2)
-        if rng.random() < 0.3:
+            if transmitted:
+                values = _restain(values, self.stains)
+            values = transforms.adjust_hue(values, self.hue)
+            values = transforms.adjust_saturation(values, self.saturation)
+        return values
+
+    def sharpness(self, values: Tensor, rng: np.random.Generator) -> Tensor:
+        """Blur and add noise, pixel by pixel."""
+        radius = round(2 * self.blur)
+        if 0 < radius < min(values.shape[1:]):  # smaller ones cannot be mirrored that far
+            values = transforms.gaussian_blur(values, [2 * radius + 1] * 2, [self.blur] * 2)
+        if self.noise:
             noise = torch.from_numpy(rng.standard_normal(tuple(values.shape), dtype=np.float32))
-            values = values + noise * float(rng.uniform(0, self.noise))
+            values = values + noise * self.noise
         return values
 
 
-def _restain(values: Tensor, factors: list[float]) -> Tensor:
+def is_transmitted(values: Tensor) -> bool:
+    """Whether ``(C, h, w)`` values of a whole image are those of a stained slide."""
+    return values.shape[0] == 3 and float(values.mean()) > TRANSMITTED
+
+
+def _restain(values: Tensor, factors: tuple[float, float, float]) -> Tensor:
     """Multiply the amounts of haematoxylin, eosin and what is left, ``(3, h, w)``.
 
     Colour deconvolution of Ruifrok & Johnston (2001): stains subtract light, so that

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from celltally.density import density_map
-from celltally.learn.augment import Augmentation, blank_field
+from celltally.learn.augment import Augmentation, blank_field, is_transmitted
 from celltally.learn.prepare import PreparedImage
 from celltally.preprocess import normalise
 from celltally.scale import MARGIN, pad_with_margin, thumbnail
@@ -159,9 +159,9 @@ class DotBatches:
                 values = torch.from_numpy(normalise(values[0].numpy())[0])
             # What changed the crop changed the image: else every image of a small set could
             # be told by its thumbnail, and how its cells are annotated learned by heart.
-            seed = int(rng.integers(2**32))
-            values = change.photometric(values, np.random.default_rng(seed))
-            thumb = change.photometric(thumb[:channels], np.random.default_rng(seed))
+            drawn, transmitted = change.draw(rng), is_transmitted(thumb[:channels])
+            values = drawn.sharpness(drawn.light(values, transmitted), rng)
+            thumb = drawn.light(thumb[:channels], transmitted)
             thumb = _flipped(thumb, rng).expand(3, -1, -1)
         y0, x0, y1, x1 = (float(e) for e in extent)
         density = density_map(yx, grid, self.sigma, extent=(y0, x0, y1, x1))

@@ -12,6 +12,7 @@ from celltally import intervals
 from celltally.errors import UserError
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_count
+from celltally.learn.seen import check_unseen
 from celltally.model import Model
 from celltally.predict import iter_predict
 from celltally.progress import relay
@@ -35,7 +36,8 @@ def iter_calibrate(
     model
         Stays as it is.
     data
-        Data set folders; their images must not have been trained on.
+        Data set folders; their images must neither have taught the model nor chosen
+        its weights.
     out
         Folder of the copy.
     device
@@ -44,11 +46,13 @@ def iter_calibrate(
     Raises
     ------
     UserError
-        For folders that are no data sets, or a place that is taken.
+        For folders that are no data sets, images that the model has seen, or a place
+        that is taken.
     """
     if out.exists():
         raise UserError(f"{out} exists already; choose another place for the calibrated copy")
     pairs = [(d, s) for d in map(read_dataset, data) for s in d.samples]
+    check_unseen(pairs, model.record, "calibrate")
     calibrated = yield from calibrate_on(model, pairs, device=device)
     return calibrated.save(out)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,16 +167,16 @@ def sample_count(sample: Sample) -> float:
 
 
 def split_by_group(
-    samples: Sequence[Sample], fraction: float, seed: int
+    samples: Sequence[Sample], fraction: float, seed: int, barred: Collection[str] = ()
 ) -> tuple[list[Sample], list[Sample]]:
-    """Divide samples so that no group is on two sides.
+    """Divide samples so that no group is on two sides; barred groups stay in the rest.
 
     Returns
     -------
     tuple of list of Sample
         The rest, and about ``fraction`` of the samples; the second part gets at
-        least one group and never all of them, unless there is one group only
-        (then it is empty).
+        least one group and never all of them, unless there is one group only or all
+        are barred (then it is empty).
     """
     groups = sorted({sample.group for sample in samples})
     order = np.random.default_rng(seed).permutation(len(groups))
@@ -186,8 +186,9 @@ def split_by_group(
     for i in order[: len(groups) - 1]:
         if have >= wanted and taken:
             break
-        taken.add(groups[i])
-        have += sizes[groups[i]]
+        if groups[i] not in barred:
+            taken.add(groups[i])
+            have += sizes[groups[i]]
     return [s for s in samples if s.group not in taken], [s for s in samples if s.group in taken]
 
 

@@ -32,16 +32,18 @@ from celltally.learn.fit import (
 )
 from celltally.learn.prepare import PreparedImage, prepare
 from celltally.learn.push import Gallery, iter_project
+from celltally.learn.seen import check_unseen, image_hash, image_hashes
 from celltally.learn.validate import overall_error, validate
 from celltally.model import Model
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
-from celltally.record import TrainingSet
+from celltally.record import ModelRecord, TrainingSet
 from celltally.types import Progress
 
 __all__ = ["TrainingPlan", "iter_train"]
 
 Pairs = list[tuple[Dataset, Sample]]
 
+NETWORK = "tally"
 #: Cell diameter at model scale where every data set has its own.
 NOMINAL_PX = 12.0
 #: Shares of the budget: fit, adaptation of the features to the projected prototypes,
@@ -76,8 +78,12 @@ def make_plan(
     val: Sequence[Path],
     calibrate: Sequence[Path],
     seed: int,
+    parent: ModelRecord | None = None,
 ) -> TrainingPlan:
     """Divide data sets by group, as far as validation and calibration are not given.
+
+    Groups that the parent has seen stay in ``data``, or validate where they only chose
+    its weights.
 
     Where they are given and share a group or an image file with ``data``, that group is
     left out of ``data``: a network must not have learned from what judges it.
@@ -86,12 +92,18 @@ def make_plan(
     ------
     UserError
         For folders that are no data sets, for validation and calibration data that
-        share a group or an image file, and when nothing is left to learn from.
+        share a group or an image file or that the parent has seen, and when nothing is
+        left to learn from.
     """
     parts: dict[str, Pairs] = {
         "val": [(d, s) for d in _read(val) for s in d.samples],
         "calibrate": [(d, s) for d in _read(calibrate) for s in d.samples],
     }
+    taught = set() if parent is None else set(parent.taught_by)
+    seen = {"val": taught, "calibrate": taught | set(() if parent is None else parent.chosen_by)}
+    if parent is not None:
+        check_unseen(parts["val"], parent, "validate")
+        check_unseen(parts["calibrate"], parent, "calibrate")
     given = {name: set().union(*(_keys(s) for _, s in pairs)) for name, pairs in parts.items()}
     for _, sample in parts["calibrate"]:
         if _keys(sample) & given["val"]:
@@ -111,7 +123,8 @@ def make_plan(
         rest = [s for s in owner if s.group not in judges]
         for name, fraction in (("val", VAL), ("calibrate", CALIBRATE)):
             if not given[name]:
-                rest, taken = split_by_group(rest, fraction, seed)
+                barred = {s.group for s in rest if seen[name] and image_hash(s) in seen[name]}
+                rest, taken = split_by_group(rest, fraction, seed, barred)
                 parts[name] += [(owner[sample], sample) for sample in taken]
         train += [(owner[sample], sample) for sample in rest]
     if left_out and not train:
@@ -137,7 +150,7 @@ def _keys(sample: Sample) -> set[str]:
 def iter_train(
     data: Sequence[Path],
     *,
-    network: str = "tally",
+    network: str | None = None,
     out: Path,
     val: Sequence[Path] = (),
     calibrate: Sequence[Path] = (),
@@ -145,6 +158,7 @@ def iter_train(
     minutes: float | None = None,
     seed: int = 0,
     device: str = "auto",
+    devices: int = 1,
     diameter_px: float | None = None,
     sample: str = "",
     start: Path | None = None,
@@ -153,15 +167,16 @@ def iter_train(
 ) -> Generator[Progress, None, Model]:
     """Train a model and save it as a folder.
 
-    The best weights so far are saved at every validation, so that whatever ends
-    the training leaves a usable (then uncalibrated) model.
+    The best weights so far are saved at every validation of the first stage, and again
+    with projected prototypes, so that whatever ends the training leaves a usable (then
+    uncalibrated) model.
 
     Parameters
     ----------
     data
         Data set folders to learn from.
     network
-        Registered name.
+        Registered name; None for the parent's, else ``tally``.
     out
         Folder of the model; it must not exist.
     val, calibrate
@@ -178,11 +193,13 @@ def iter_train(
         Nominal diameter at model scale.
     sample
         In words, what the model counts.
+    devices
+        How many of them.
     start
         Folder of a model whose weights, network and nominal diameter the training
         starts from; it becomes the parent. None to start from chance.
     network_config, fit
-        Settings other than the defaults.
+        Settings other than the defaults; a parent's network has its own.
 
     Yields
     ------
@@ -198,14 +215,23 @@ def iter_train(
         raise UserError(f"{out} exists already; choose another place for the new model")
     budget = Budget(steps, minutes)
     parent = None if start is None else Model.load(start)
+    if parent is not None and (network or parent.record.network) != parent.record.network:
+        raise UserError(
+            f"the model {parent.name!r} is a {parent.record.network!r}, not a {network!r}: leave "
+            "the network out, or start from a model that has it"
+        )
+    if parent is not None and network_config:
+        raise UserError(
+            f"the network of the model {parent.name!r} has settings of its own; leave yours out"
+        )
     nominal = NOMINAL_PX if diameter_px is None else diameter_px
     nominal = parent.diameter_px if parent is not None else nominal
     if problem := check_diameter(nominal):
         raise UserError(problem)
-    plan = make_plan(data, val, calibrate, seed)
+    plan = make_plan(data, val, calibrate, seed, None if parent is None else parent.record)
     seed_everything(seed, verbose=False)
-    net = build(network, network_config) if parent is None else parent.network
-    fabric = make_fabric(device)
+    net = build(network or NETWORK, network_config) if parent is None else parent.network
+    fabric = make_fabric(device, devices=devices)
     train_images = yield from prepare(plan.train, nominal)
     val_images = yield from prepare(plan.val, nominal)
     trainer = _Trainer(
@@ -239,17 +265,25 @@ class _Trainer:
         self.parent = parent
         self.gallery = Gallery((), {})
         self.start, self.steps = time.monotonic(), 0
-        self.sources = _sources(plan.train)
+        before = None if parent is None else parent.record
+        self.sources = _sources(plan.train, () if before is None else before.training_data)
+        self.taught_by = image_hashes(
+            (s for _, s in plan.train), () if before is None else before.taught_by
+        )
+        self.chosen_by = image_hashes(
+            (s for _, s in plan.val), () if before is None else before.chosen_by
+        )
         self.notes: dict[str, Any] = {}
 
     def run(self, device: str) -> Generator[Progress, None, Model]:
-        fit, adapt, refit, variance = (self.budget.share(share) for share in SHARES)
+        fit, adapt, refit, variance = _shares(self.network, self.budget)
         self.steps = yield from iter_fit(
             self.network, self.train, self.val, self.config, fit, self.fabric,
             nominal_px=self.nominal_px, on_best=self._save_best,
         )  # fmt: skip
         if isinstance(self.network, HasPrototypes):
             yield from self._project(self.network, adapt, refit)
+            self._save_best(self.network, self.steps)
         if isinstance(self.network, HasVariance):
             quick = replace(self.config, validate_every=10**9, weight_decay=0.0, augmentation=None)
             self.steps += yield from iter_fit(
@@ -336,6 +370,8 @@ class _Trainer:
             diameter_px=self.nominal_px,
             sample=self.sample,
             training_data=self.sources,
+            taught_by=self.taught_by,
+            chosen_by=self.chosen_by,
             training={
                 "seed": self.config.seed,
                 "steps": self.steps,
@@ -353,6 +389,13 @@ class _Trainer:
         return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)
 
 
+def _shares(network: CountingNetwork, budget: Budget) -> list[Budget]:
+    """Divide a budget among the stages; those that a network has no need of get nothing."""
+    needed = (True, *2 * (isinstance(network, HasPrototypes),), isinstance(network, HasVariance))
+    total = sum(share for share, need in zip(SHARES, needed, strict=True) if need)
+    return [budget.share(share / total) for share in SHARES]
+
+
 def _told(set_weights: Mapping[str, float]) -> str:
     """Say how often the data sets' crops are drawn, for the record."""
     if not set_weights:
@@ -368,11 +411,13 @@ def _counted(left_out: Pairs) -> str:
     return f"images whose group validates or calibrates ({named})"
 
 
-def _sources(pairs: Pairs) -> tuple[TrainingSet, ...]:
+def _sources(pairs: Pairs, before: Sequence[TrainingSet]) -> tuple[TrainingSet, ...]:
+    """Say what was learned from, now and before; a set that both used is told as now."""
     sets: dict[tuple[str, str], list[Sample]] = {}
     for dataset, sample in pairs:
         sets.setdefault((dataset.name, dataset.licence), []).append(sample)
-    return tuple(
+    now = tuple(
         TrainingSet(name=name, images=len(samples), licence=licence, sha256=hash_samples(samples))
         for (name, licence), samples in sets.items()
     )
+    return now + tuple(old for old in before if (old.name, old.licence) not in sets)
