@@ -364,15 +364,51 @@ def test_resume_tries_failed_images_again(folder, tiny, counted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"level": 0.9}, {"diameter_px": 11.0}, {"plane": {"t": 0, "z": 0}}, {}]
+    "change",
+    [{"level": 0.9}, {"diameter_px": 11.0}, {"plane": {"t": 0}}, {"channel": 0}, {}],
 )
 def test_resume_counts_again_what_was_counted_otherwise(folder, tiny, counted, tmp_path, change):
     out = tmp_path / "counts.csv"
     count(folder, model=tiny, out=out, diameter_px=10.0)
     del counted[:]
     count(folder, model=tiny, out=out, resume=True, **{"diameter_px": 10.0, **change})
-    same = change in ({}, {"plane": {"t": 0, "z": 0}})
-    assert counted == ([] if same else ["a.png", "b.png", "c.tif"])
+    assert counted == ([] if not change else ["a.png", "b.png", "c.tif"])
+
+
+def test_resume_takes_no_count_of_another_file(folder, tiny, counted, tmp_path):
+    out, other = tmp_path / "counts.csv", tmp_path / "other"
+    count(folder, model=tiny, out=out)
+    other.mkdir()
+    (other / "a.png").write_bytes((folder / "b.png").read_bytes())
+    iio.imwrite(folder / "b.png", np.zeros((9, 9), np.uint8))
+    del counted[:]
+    count([other / "a.png", folder / "b.png"], model=tiny, out=out, resume=True)
+    assert sorted(counted) == ["a.png", "b.png"]
+    del counted[:]
+    count(folder / "c.tif", model=tiny, out=out, resume=True)
+    assert counted == []
+
+
+def test_resume_without_knowing_what_was_counted(folder, tiny, counted, tmp_path):
+    out = tmp_path / "counts.csv"
+    count(folder, model=tiny, out=out)
+    origins = tmp_path / ".counts.csv.origins"
+    whole = origins.read_text()
+    origins.write_text(whole[: whole.rindex("{") + 9])  # as a kill may leave it
+    del counted[:]
+    count(folder, model=tiny, out=out, resume=True)
+    assert counted == ["c.tif"]
+    origins.unlink()
+    del counted[:]
+    count(folder, model=tiny, out=out, resume=True)
+    assert counted == ["a.png", "b.png", "c.tif"]
+
+
+def test_the_channel_that_was_guessed_is_told(tiny, counted, tmp_path):
+    path = tmp_path / "two.tif"
+    tifffile.imwrite(path, np.zeros((2, 20, 30), np.uint8), metadata={"axes": "CYX"}, imagej=True)
+    assert "channel 0 of 2 was counted" in count(path, model=tiny)["message"][0]
+    assert "channel" not in str(count(path, model=tiny, channel=1)["message"][0])
 
 
 def test_resume_counts_again_with_another_model(folder, tiny, counted, tmp_path):

@@ -182,7 +182,7 @@ def test_an_altered_record_is_noticed(folder, change, words):
     ("module", "constant", "value", "said"),
     [
         (preprocess, "CEILING", 2.0, "ceiling: 3.0 against 2.0"),
-        (preprocess, "CLEAR", 9.0, "clear: 20.0 against 9.0"),
+        (preprocess, "CEILING", 9.0, "ceiling: 3.0 against 9.0"),
         (scale, "MARGIN", 64, "margin: 32 against 64"),
     ],
 )

@@ -1,5 +1,7 @@
+import imageio.v3 as iio
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from celltally import preprocess
 from celltally.errors import UserError
@@ -219,3 +221,51 @@ def test_a_single_faint_cell_is_something(contrast):
     pixels[100:112, 100:112] += 5 * contrast
     _, scaling = normalise(pixels)
     assert not scaling.empty
+
+
+def jpeg(values, quality=75):
+    data = iio.imwrite("<bytes>", values, extension=".jpg", quality=quality)
+    return iio.imread(data)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "scale"),
+    [(np.float64, 1e8, 1.0), (np.int64, 10**10, 1), (np.int32, 10**9, 1), (np.float64, 0, 1e300)],
+)
+def test_an_offset_or_a_size_takes_no_digits(dtype, offset, scale, cells):
+    far = (cells.astype(np.float64) * scale + offset).astype(dtype)
+    values, scaling = normalise(far)
+    expected, _ = normalise(cells)
+    assert not scaling.empty
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+
+
+def test_an_offset_with_holes_in_it(cells):
+    far = cells.astype(np.float64) + 1e9
+    far[0, :3] = np.nan, np.inf, -np.inf
+    np.testing.assert_allclose(normalise(far)[0][:, 1:], normalise(cells)[0][:, 1:], atol=0.05)
+
+
+NOISE = {
+    "cut off at zero": lambda rng: rng.normal(0, 1, (200, 300)).clip(0, 255).astype(np.uint8),
+    "few photons": lambda rng: rng.poisson(0.3, (200, 300)).astype(np.uint16),
+    "more photons": lambda rng: rng.poisson(20, (200, 300)).astype(np.uint16),
+    "interpolated": lambda rng: gaussian_filter(rng.normal(100, 9, (200, 300)), 1),
+    "compressed": lambda rng: jpeg(rng.normal(128, 20, (200, 300)).clip(0, 255).astype(np.uint8)),
+    "compressed colour": lambda rng: jpeg(
+        rng.normal(128, 20, (200, 300, 3)).clip(0, 255).astype(np.uint8)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_of_every_kind_is_nothing(kind, seed):
+    assert normalise(NOISE[kind](np.random.default_rng(seed)))[1].empty
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_a_cell_in_noise_is_something(kind, draw_cells):
+    noise = NOISE[kind](np.random.default_rng(0)).astype(np.float32)
+    cell = draw_cells([[100, 150]], (200, 300), sigma=5) / 180 * 6 * noise.std()
+    assert not normalise(noise + (cell if noise.ndim == 2 else cell[..., None]))[1].empty

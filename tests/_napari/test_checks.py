@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from napari.layers import Image
 
-from celltally._napari import checks, texts
+from celltally._napari import checks, planes, texts
+from celltally._napari.counting import Looked, look_job
 from celltally._napari.export import write_counts
 from celltally.errors import UserError
-from celltally.types import Interval
+from celltally.progress import drain
+from celltally.types import Calibration, Interval
 
 
 @pytest.mark.parametrize("value", [None, 0, -3.0, math.nan, math.inf, 0.5, 1e6])
@@ -43,6 +46,51 @@ def test_model_warnings_name_what_is_unlike(make_record):
     assert "smaller" in checks.model_warnings(make_record(), 2.0)[0]
     assert "2000 px are much larger" in checks.model_warnings(make_record(), 2000.0)[0]
     assert "not calibrated" in checks.model_warnings(make_record(files={}), 20.0)[0]
+
+
+def calibration(**ranges):
+    return Calibration(1.0, 0.0, 1.0, (1.0,), n=1, groups=1, date="", ranges=ranges)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "diameter", "words"),
+    [
+        ({"contrast": 1.5}, 12.0, None),
+        ({"contrast": 1.5}, None, None),
+        ({"contrast": 0.5}, 12.0, "contrast much lower than any seen"),
+        ({"contrast": 1.5}, 90.0, "cells much larger than any seen"),
+        ({"contrast": 1.5}, 25.0, "the diameter is much larger than the cells look"),
+        ({}, 12.0, "shows too little to be compared"),
+    ],
+)
+def test_an_image_unlike_the_training_images_is_told_in_one_sentence(
+    make_record, statistics, diameter, words
+):
+    seen = calibration(
+        contrast=(1.0, 2.0), diameter_px=(5.0, 40.0), diameter_ratio=(0.7, 1.4), density=(1.0, 2.0)
+    )
+    looked = Looked(None, 12.0 if statistics else None, statistics)
+    warnings = checks.model_warnings(make_record(), diameter, seen, looked)
+    assert len(warnings) == (words is not None)
+    if words:
+        assert warnings[0].startswith("Unlike the training images: ")
+        assert words in warnings[0]
+
+
+def test_looking_gives_the_statistics_that_a_count_gives(
+    tiny_model, make_plane, draw_cells, scatter
+):
+    from celltally.predict import predict
+
+    rng = np.random.default_rng(0)
+    pixels = draw_cells(scatter(12, (120, 140), rng), (120, 140), rng=rng)
+    looked = drain(look_job(make_plane(pixels), guess=False))
+    counted = predict(tiny_model, pixels).statistics
+    assert looked.diameter_px == counted["diameter_px"]
+    assert looked.statistics
+    assert looked.statistics.items() <= counted.items()
+    nothing = drain(look_job(make_plane(np.ones((64, 64))), guess=False))
+    assert (nothing.diameter_px, nothing.statistics) == (None, {})
 
 
 def test_numbers_are_grouped_and_a_missing_one_is_a_dash():
@@ -100,3 +148,9 @@ def test_counts_do_not_replace_a_foreign_file(tmp_path, make_counted):
     with pytest.raises(UserError, match="no table of counts"):
         write_counts(path, make_counted(), Interval(3.0, 5.0, 0.95, "calibrated"), 4)
     assert path.read_text() == "my,notes\n1,2\n"
+
+
+@pytest.mark.parametrize(("unit", "size"), [("inch", 50800.0), ("angstrom", 2e-4), ("s", None)])
+def test_a_layer_has_a_pixel_size_in_every_unit_of_length(unit, size):
+    found = planes.pixel_size_um(Image(np.zeros((4, 4)), scale=(2, 2), units=(unit, unit)))
+    assert found == (size if size is None else pytest.approx(size))

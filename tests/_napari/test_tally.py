@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QApplication
 
 from celltally._napari import image_section
 from celltally._napari import tally as module
+from celltally._napari.compat import camera
 from celltally._napari.counting import Looked
 from celltally._napari.layers import density_layer, dots_layer, ring_layer
 from celltally._napari.planes import key_of
@@ -236,20 +237,110 @@ def test_closing_the_image_in_the_middle_is_safe(tally, viewer, image, counter, 
     assert not tally.count_section.count_button.isEnabled()
 
 
-def test_closing_the_widget_in_the_middle_is_safe(viewer, image, counter, qtbot, open_tally, start):
+def by_window(viewer, widget):
+    viewer.window.remove_dock_widget(widget)
+
+
+def by_button(viewer, widget):
+    widget.parent().title.close_button.click()
+
+
+def gone(widget):
+    """Return a list that is filled when the widget is destroyed."""
+    died = []
+    widget.destroyed.connect(lambda: died.append(True))
+    return died
+
+
+@pytest.mark.parametrize("close", [by_window, by_button])
+def test_closing_the_dock_in_the_middle_ends_the_count(
+    close, viewer, image, counter, qtbot, open_tally, start, monkeypatch
+):
     counter.steps, counter.pause = 10_000, 0.001
     widget = open_tally(viewer)
     viewer.add_image(image)
     start(widget)
     qtbot.waitUntil(lambda: bool(counter.calls))
-    gone = []
-    widget.destroyed.connect(lambda: gone.append(True))
-    viewer.window.remove_dock_widget(widget)
-    widget.deleteLater()
-    qtbot.waitUntil(lambda: bool(gone))
+    died = gone(widget)
+    close(viewer, widget)
+    qtbot.waitUntil(lambda: bool(died))
     qtbot.waitUntil(lambda: counter.closed)
+    looked = []
+    monkeypatch.setattr(image_section, "look_job", lambda *a, **k: looked.append(a))
     viewer.add_image(image)
+    qtbot.wait(50)
+    assert looked == []
+    assert len(viewer.layers) == 2
     viewer.layers.clear()
+
+
+@pytest.mark.parametrize("close", [by_window, by_button])
+def test_closing_the_dock_after_a_count_leaves_the_layers_alone(
+    close, counted, viewer, qtbot, monkeypatch
+):
+    _, dots = layers_of(counted)
+    died, calls = gone(counted), []
+    for name in ("_show_dots", "_put_dots"):
+        monkeypatch.setattr(module.TallyWidget, name, lambda *a: calls.append(a))
+    close(viewer, counted)
+    qtbot.waitUntil(lambda: bool(died))
+    dots.add([5.0, 5.0])
+    viewer.layers["cells"].name = "plate 1"
+    camera(viewer).zoom *= 2
+    qtbot.wait(module.FOLLOW_AFTER + 50)
+    assert calls == []
+    assert len(viewer.layers) == 3
+
+
+def test_only_the_reopened_widget_follows_view_and_edits(
+    counted, viewer, image, qtbot, open_tally, monkeypatch
+):
+    died = gone(counted)
+    by_button(viewer, counted)
+    qtbot.waitUntil(lambda: bool(died))
+    again = open_tally(viewer)
+    monkeypatch.setattr(module, "MOST_DOTS", 3)
+    put, real = [], module.TallyWidget._put_dots
+    monkeypatch.setattr(
+        module.TallyWidget, "_put_dots", lambda self, key: (put.append(self), real(self, key))
+    )
+    camera(viewer).zoom *= 2
+    qtbot.waitUntil(lambda: bool(put))
+    qtbot.wait(200)
+    assert all(widget is again for widget in put)
+    monkeypatch.setattr(module, "MOST_DOTS", 5_000)
+    again._put_dots(again._key())
+    _, dots = layers_of(again)
+    dots.add([5.0, 5.0])
+    assert again.result.n_dots == len(dots.data) == 5
+
+
+def test_a_reopened_widget_hears_of_edits(counted, viewer, qtbot, open_tally):
+    died = gone(counted)
+    by_window(viewer, counted)
+    qtbot.waitUntil(lambda: bool(died))
+    again = open_tally(viewer)
+    _, dots = layers_of(again)
+    dots.add([5.0, 5.0])
+    assert again.result.n_dots == 5
+
+
+def test_a_hidden_floating_or_moved_dock_is_not_closed(counted, viewer, image, qtbot, press):
+    died, dock = gone(counted), counted.parent()
+    dock.title.hide_button.click()
+    qtbot.wait(50)
+    dock.toggleViewAction().trigger()
+    dock.setFloating(True)
+    qtbot.wait(50)
+    dock.setFloating(False)
+    viewer.window.remove_dock_widget(counted)
+    viewer.window.add_dock_widget(counted, name="Tally again", tabify=True)
+    qtbot.wait(50)
+    assert died == []
+    viewer.add_image(image, name="second")
+    press(counted)
+    assert counted.result.count_label.text() == "4 cells"
+    assert len(viewer.layers) == 6
 
 
 def test_a_reopened_widget_still_knows_the_result(counted, viewer, open_tally):

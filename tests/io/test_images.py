@@ -289,6 +289,20 @@ def test_find_images(tmp_path):
     assert find_images([plate, tmp_path / "notes.txt"]) == sorted([plate, tmp_path / "notes.txt"])
 
 
+def test_an_image_that_is_named_twice_is_found_once(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    iio.imwrite(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    assert len(find_images(["a.png", tmp_path / "a.png", "sub/../a.png", "."])) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(UserError, match="a device or a pipe"):
+        read_image(tmp_path / "pipe.tif")
+
+
 def test_find_images_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match=r"nowhere does not exist"):
         find_images([tmp_path / "nowhere"])

@@ -382,3 +382,36 @@ def test_complex_values_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6), np.complex64))
     with pytest.raises(UserError, match=r"a\.tif holds complex64 values"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_where_zero_is_white_it_is_turned(tmp_path, dtype, compression):
+    pixels = noise(7, 9, dtype=dtype)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, photometric="miniswhite", compression=compression)
+    expected = ~pixels if dtype == "bool" else np.iinfo(dtype).max - pixels
+    np.testing.assert_array_equal(select_pixels(read_image(path)), expected)
+
+
+def test_a_plane_whose_file_is_missing(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, noise(2, 5, 6), metadata={"axes": "CYX"}, photometric="minisblack")
+    with tifffile.TiffFile(path) as tif:
+        text = tif.ome_metadata
+    lone = tmp_path / "lone.ome.tif"
+    import re
+
+    blocks = re.findall(r"<TiffData.*?</TiffData>|<TiffData[^>]*/>", text, flags=re.DOTALL)
+    told = (
+        '<TiffData FirstC="0" IFD="0" PlaneCount="1"><UUID FileName="lone.ome.tif">urn:uuid:1'
+        '</UUID></TiffData><TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID '
+        'FileName="gone.ome.tif">urn:uuid:2</UUID></TiffData>'
+    )
+    text = text.replace(blocks[0], told).replace("<OME ", '<OME UUID="urn:uuid:1" ', 1)
+    text = re.sub(r'(UUID="urn:uuid:1" .*?) UUID="[^"]*"', r"\1", text, count=1)
+    tifffile.imwrite(lone, noise(5, 6), description=text, metadata=None, photometric="minisblack")
+    image = read_image(lone)
+    assert select_pixels(image, channel=0).any()
+    with pytest.raises(UserError, match="one of several files of an image"):
+        select_pixels(image, channel=1)

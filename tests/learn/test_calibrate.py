@@ -59,6 +59,14 @@ def test_what_a_model_has_seen_does_not_calibrate_it(tiny_model, dataset_folder,
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_data_set_that_is_given_twice_counts_once(tiny_model, dataset_folder, tmp_path):
+    folder = dataset_folder("cal", [3, 5])
+    again = folder.parent / "sub" / ".." / folder.name
+    (folder.parent / "sub").mkdir()
+    model = drain(iter_calibrate(tiny_model, [folder, again], out=tmp_path / "copy"))
+    assert (model.calibration.n, model.calibration.groups) == (2, 2)
+
+
 def test_sizes_are_widened_by_a_factor(tiny_model, dataset_folder):
     sizes = (6.0, 24.0)
     sets = [read_dataset(dataset_folder(f"cal{d:g}", [3], diameter_px=d)) for d in sizes]

@@ -143,7 +143,8 @@ def test_a_broken_dataset_json(dataset_folder, text, words):
 @pytest.mark.parametrize(
     "text",
     ["", "name,n\na,3\n", "image,count\nblobs-0.png,many\n", "image,count\nblobs-0.png,-1\n",
-     "image,count\nblobs-0.png,\n", "image,count\nblobs-0.png,inf\n"],
+     "image,count\nblobs-0.png,3\nblobs-0.png,30\n", "image,count\nblobs-0.png,\n",
+     "image,count\nblobs-0.png,inf\n"],
 )  # fmt: skip
 def test_a_broken_table_of_counts(dataset_folder, text):
     folder = dataset_folder(counts=[1], labels="none")

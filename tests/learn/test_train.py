@@ -427,3 +427,9 @@ def test_ending_in_the_last_stage_leaves_projected_prototypes(train, data, tmp_p
     left = Model.load(folder)
     assert not left.record.is_calibrated
     assert "validation error after refit" in left.record.training
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none(train, data, seed):
+    with pytest.raises(UserError, match=f"seed {seed} cannot be used"):
+        next(train(data, seed=seed))

@@ -64,6 +64,7 @@ def test_an_unknown_setting_lists_the_valid_ones():
         {"prototypes": 3},
         {"widths": "wide"},
         {"widths": 8},
+        {"widths": ()},
         {"depth": -1},
         {"encoder_blocks": (1,)},
         {"decoder_blocks": (1, 1, 1, 1)},

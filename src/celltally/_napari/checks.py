@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from celltally.diameter import check_diameter
+from celltally.intervals import unlike
 from celltally.record import ModelRecord
+from celltally.types import Calibration, Grid, Prediction
+
+if TYPE_CHECKING:
+    from celltally._napari.counting import Looked
 
 __all__ = [
     "diameter_problem",
     "model_warnings",
     "shape_problem",
+    "unlike_training",
     "view_problem",
 ]
 
@@ -65,10 +75,10 @@ def diameter_problem(diameter_px: float | None, shape: Sequence[int] | None = No
     shape
         ``(height, width)`` of the plane, where known.
     """
-    if diameter_px is None or not math.isfinite(diameter_px) or diameter_px <= 0:
+    if diameter_px is None:
         return "Enter the cell diameter: a number of pixels above 0."
-    if diameter_px < 1:
-        return f"A cell diameter of {diameter_px:g} px is less than one pixel; enter a larger one."
+    if problem := check_diameter(diameter_px):
+        return f"{problem[:1].upper()}{problem[1:]}."
     if shape is not None and diameter_px > 2 * max(shape):
         return (
             f"A cell diameter of {diameter_px:g} px is larger than the image "
@@ -77,7 +87,50 @@ def diameter_problem(diameter_px: float | None, shape: Sequence[int] | None = No
     return None
 
 
-def model_warnings(record: ModelRecord, diameter_px: float | None) -> tuple[str, ...]:
+def unlike_training(
+    calibration: Calibration, looked: Looked, diameter_px: float | None
+) -> str | None:
+    """Say in what an image is unlike those that a calibration saw, or None.
+
+    Parameters
+    ----------
+    calibration
+        The model's.
+    looked
+        What looking at the image gave.
+    diameter_px
+        Cell diameter that is set, or None where unknown.
+    """
+    statistics, ranges = dict(looked.statistics), calibration.ranges
+    if statistics:
+        if diameter_px is not None and looked.diameter_px is not None:
+            statistics["diameter_px"] = diameter_px
+            statistics["diameter_ratio"] = diameter_px / looked.diameter_px
+        # The others are known only when the image was counted.
+        ranges = {name: seen for name, seen in ranges.items() if name in statistics}
+    uncounted = np.zeros((1, 1, 1), dtype=np.float32)
+    strange = unlike(
+        Prediction(
+            density=uncounted,
+            variance=uncounted,
+            grid=Grid((1, 1)),
+            image_shape=(1, 1),
+            diameter_px=diameter_px or 1.0,
+            model="",
+            model_sha256="",
+            statistics=statistics,
+        ),
+        replace(calibration, ranges=ranges),
+    )
+    return f"Unlike the training images: {'; '.join(strange)}." if strange else None
+
+
+def model_warnings(
+    record: ModelRecord,
+    diameter_px: float | None,
+    calibration: Calibration | None = None,
+    looked: Looked | None = None,
+) -> tuple[str, ...]:
     """Say what the user should know before counting with a model.
 
     Parameters
@@ -86,9 +139,19 @@ def model_warnings(record: ModelRecord, diameter_px: float | None) -> tuple[str,
         The model's record.
     diameter_px
         Cell diameter in the image, or None where unknown.
+    calibration
+        The model's, where it has one.
+    looked
+        What looking at the image gave, where that is known.
     """
     warnings = []
-    if diameter_px is not None and diameter_problem(diameter_px) is None:
+    if diameter_px is not None and diameter_problem(diameter_px) is not None:
+        diameter_px = None
+    if calibration is not None and looked is not None:
+        strange = unlike_training(calibration, looked, diameter_px)
+        if strange is not None:
+            return (strange,)
+    if diameter_px is not None:
         factor = record.diameter_px / diameter_px
         if factor > LARGEST_RESCALING:
             warnings.append(

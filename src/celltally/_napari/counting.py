@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,10 +115,14 @@ class Looked:
         Colour that shows the cells; None for all, or where there is no choice.
     diameter_px
         Cell diameter; None where nothing can be estimated.
+    statistics
+        Of the image, to compare it with those a model knows; empty where it shows
+        nothing.
     """
 
     channel: str | None
     diameter_px: float | None
+    statistics: Mapping[str, float] = field(default_factory=dict)
 
 
 def look_job(plane: Plane, *, guess: bool) -> Generator[Progress, None, Looked]:
@@ -132,13 +136,16 @@ def look_job(plane: Plane, *, guess: bool) -> Generator[Progress, None, Looked]:
         says that the channel is to be guessed, too.
     """
     yield Progress(0, 0, "Looking at the image")
-    from celltally.diameter import estimate_diameter
+    from celltally.diameter import diameter_of
+    from celltally.preprocess import image_statistics, normalise
 
     channel = plane.guess_channel() if guess else plane.channel
     try:
-        return Looked(channel, estimate_diameter(replace(plane, channel=channel).read()))
+        values, scaling = normalise(replace(plane, channel=channel).read())
     except UserError:
         return Looked(channel, None)  # it shows nothing to measure; the user may type a number
+    diameter = None if scaling.empty else diameter_of(values)
+    return Looked(channel, diameter, image_statistics(values, scaling) if diameter else {})
 
 
 def list_models_job() -> Generator[Progress, None, list[ModelRecord]]:

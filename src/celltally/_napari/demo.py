@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from celltally.batch import read_counts
+from celltally.batch.outputs import make_folder
 from celltally.errors import UserError
 
 __all__ = [
@@ -43,9 +45,11 @@ def run_demo(out: Path | None = None) -> None:
     Raises
     ------
     UserError
-        When the count fails, the window cannot be drawn, or there is neither a
-        screen nor a virtual one.
+        When the count fails, the window cannot be drawn, there is neither a
+        screen nor a virtual one, or the folder holds a table of something else.
     """
+    if out is not None:
+        _check_out(out)
     if _without_screen():
         _on_virtual_screen(out or Path("build/demo"))
         return
@@ -57,7 +61,6 @@ def run_demo(out: Path | None = None) -> None:
         if out is None:
             napari.run()
             return
-        out.mkdir(parents=True, exist_ok=True)
         photograph(viewer, out / "window.png")
         (out / "counts.csv").unlink(missing_ok=True)
         widget.save_counts(str(out / "counts.csv"))
@@ -67,6 +70,14 @@ def run_demo(out: Path | None = None) -> None:
     for name in ("window.png", "counts.csv"):
         if not (out / name).is_file():
             raise UserError(f"{out / name} could not be written; choose another folder")
+
+
+def _check_out(out: Path) -> None:
+    """Make the folder, and refuse one whose ``counts.csv`` is not an earlier demo's."""
+    make_folder(out)
+    table = out / "counts.csv"
+    if table.exists() and any(not row["image"].startswith(SAMPLE) for row in read_counts(table)):
+        raise UserError(f"{table} holds counts of other images; choose another folder")
 
 
 def open_sample_window(

@@ -41,6 +41,7 @@ class _Choice:
     typed: bool = False
     looked: bool = False
     looking: Plane | None = None  # what is being looked at
+    seen: Looked | None = None  # what the last look gave
 
 
 class ImageSection(Section):
@@ -67,12 +68,14 @@ class ImageSection(Section):
         self.refresh()
 
     def disconnect_viewer(self) -> None:
-        """Hear nothing more of the viewer."""
+        """Hear nothing more of the viewer and its layers."""
         self._viewer.layers.events.inserted.disconnect(self.refresh)
         self._viewer.layers.events.removed.disconnect(self.refresh)
         self._viewer.dims.events.current_step.disconnect(self._view_moved)
         self._viewer.dims.events.ndisplay.disconnect(self._view_moved)
         self._viewer.dims.events.order.disconnect(self._view_moved)
+        for layer in self._viewer.layers:
+            layer.events.name.disconnect(self._renamed)
 
     def _build(self) -> None:
         self.layer_box = QComboBox()
@@ -132,6 +135,11 @@ class ImageSection(Section):
     def diameter_px(self) -> float | None:
         """Cell diameter in image pixels, None where nothing is set."""
         return self.diameter_edit.value() or None
+
+    @property
+    def seen(self) -> Looked | None:
+        """What looking at the image gave, None where that is not known (any more)."""
+        return self._choice.seen if self._choice is not None else None
 
     @property
     def pixel_um(self) -> float | None:
@@ -276,15 +284,18 @@ class ImageSection(Section):
         if self._choice is None:
             return
         self._choice.channel = self.channel_box.itemData(index)
-        self._choice.channel_chosen = True
-        if not self._choice.typed:
-            self.estimate()
+        self._choice.channel_chosen, self._choice.seen = True, None
+        self._look(keep=True)
         self.changed.emit()
 
     # ---- diameter ----
 
     def estimate(self, *_: object) -> None:
         """Estimate the diameter beside the window."""
+        self._look(keep=False)
+
+    def _look(self, *, keep: bool) -> None:
+        """Look at the image beside the window; a typed diameter may be kept."""
         key, choice = self._shown, self._choice
         if key is None or choice is None:
             return
@@ -294,14 +305,15 @@ class ImageSection(Section):
             choice.looked = True
             hint(self.note, str(error))
             return
-        choice.looked, choice.typed, choice.looking = False, False, plane
+        choice.looked, choice.looking, choice.seen = False, plane, None
+        choice.typed = choice.typed and keep
         guess = plane.rgb and not choice.channel_chosen
         self._show_looking()
 
         def done(looked: Looked) -> None:
             if choice.looking is not plane:
                 return  # another channel or plane is being looked at by now
-            choice.looked, choice.looking = True, None
+            choice.looked, choice.looking, choice.seen = True, None, looked
             if looked.diameter_px is not None and not choice.typed:
                 choice.diameter_px = looked.diameter_px
             if guess and not choice.channel_chosen:

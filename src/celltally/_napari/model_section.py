@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from celltally._napari import checks
-from celltally._napari.controls import ATTENTION, Section, hint, wrapped
-from celltally._napari.counting import list_models_job
+from celltally._napari.controls import ATTENTION, Section, hint, spread, text, wrapped
+from celltally._napari.counting import Looked, list_models_job
 from celltally._napari.jobs import Jobs, sentence
-from celltally.record import ModelRecord
+from celltally.errors import UserError
+from celltally.record import ModelRecord, PatchRecord, read_calibration, read_prototypes
+from celltally.types import Calibration
 
 __all__ = ["ModelSection"]
+
+#: Pictures of prototypes that a dock of usual width has room for, and their side.
+MOST_PICTURES, PICTURE_PX = 6, 40
 
 
 class ModelSection(Section):
@@ -23,6 +29,7 @@ class ModelSection(Section):
         super().__init__("Model")
         self._jobs = jobs
         self._records: list[ModelRecord] = []
+        self._calibration: Calibration | None = None
         self.loading = False
         self.model_box = QComboBox()
         self.model_box.setSizeAdjustPolicy(
@@ -34,6 +41,10 @@ class ModelSection(Section):
         self.warning = wrapped(name="model_warning", style=ATTENTION)
         self.add_row("Name", self.model_box)
         self.column.addWidget(self.card)
+        self.looks_for = text("Looks for")
+        self.column.addWidget(self.looks_for)
+        self.pictures: list[QLabel] = []
+        self._gallery: QWidget | None = None
         self.column.addWidget(self.warning)
         self.reload()
 
@@ -51,13 +62,13 @@ class ModelSection(Section):
             return "Please wait: the models are being looked for."
         return "There is no model: train one with “celltally train”, or install celltally again."
 
-    def warn(self, diameter_px: float | None) -> None:
-        """Show what to know before counting cells of this diameter."""
+    def warn(self, diameter_px: float | None, looked: Looked | None = None) -> None:
+        """Show what to know before counting cells of this diameter in the image looked at."""
         record = self.record
-        hint(
-            self.warning,
-            "\n".join(checks.model_warnings(record, diameter_px)) if record is not None else "",
+        warnings = (
+            checks.model_warnings(record, diameter_px, self._calibration, looked) if record else ()
         )
+        hint(self.warning, "\n".join(warnings))
 
     def reload(self) -> None:
         """List the models at hand, beside the window."""
@@ -84,9 +95,57 @@ class ModelSection(Section):
     def _chosen(self, index: int = 0) -> None:
         record = self.record
         hint(self.card, "" if record is None else card_text(record))
+        self._calibration, patches = None, []
+        if record is not None and record.path is not None:
+            try:
+                self._calibration, _ = read_calibration(record.path)
+                patches = pictured(record)
+            except UserError as error:
+                hint(self.card, sentence(error))
+        self._show_pictures(record, patches)
         self.model_box.setToolTip("" if record is None else card_details(record))
         self.card.setToolTip("" if record is None else card_details(record))
         self.changed.emit()
+
+    def _show_pictures(
+        self, record: ModelRecord | None, patches: list[tuple[str, PatchRecord]]
+    ) -> None:
+        if self._gallery is not None:
+            self._gallery.hide()
+            self._gallery.deleteLater()
+            self._gallery = None
+        self.pictures = []
+        self.looks_for.setVisible(bool(patches))
+        if record is None or record.path is None or not patches:
+            return
+        for kind, patch in patches:
+            picture = QLabel()
+            picture.setPixmap(
+                QPixmap(str(record.path / "prototypes" / str(patch.png))).scaled(
+                    PICTURE_PX,
+                    PICTURE_PX,
+                    Qt.AspectRatioMode.KeepAspectRatio,
+                    Qt.TransformationMode.SmoothTransformation,
+                )
+            )
+            picture.setToolTip(f"{kind.capitalize()}, from the data set {patch.dataset}")
+            self.pictures.append(picture)
+        self._gallery = spread(*self.pictures, QWidget(), stretch=len(self.pictures))
+        self.column.insertWidget(self.column.indexOf(self.looks_for) + 1, self._gallery)
+
+
+def pictured(record: ModelRecord) -> list[tuple[str, PatchRecord]]:
+    """Kinds of a model's prototypes and patches that have a picture, the best of each first."""
+    if record.path is None:
+        return []
+    found = [
+        (rank, prototype.kind, patch)
+        for prototype in read_prototypes(record.path)
+        for rank, patch in enumerate(prototype.patches)
+        if f"prototypes/{patch.png}" in record.files  # no other file was verified
+    ]
+    found.sort(key=lambda entry: entry[0])
+    return [(kind, patch) for _, kind, patch in found[:MOST_PICTURES]]
 
 
 def card_text(record: ModelRecord) -> str:

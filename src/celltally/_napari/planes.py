@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from celltally._napari.checks import shape_problem, view_problem
 from celltally.errors import UserError
 from celltally.io import COLOURS, guess_channel, leading_axes, select_pixels
+from celltally.io._axes import micrometres
 from celltally.types import Dots
 from celltally.types import Image as Pixels
 
@@ -196,16 +197,6 @@ def channel_choices(layer: Image) -> list[tuple[str, str | int | None]]:
     return [("the one in view", None), *((f"{name} {i}", i) for i in range(count))]
 
 
-_MICROMETRES = {
-    "micrometer": 1.0,
-    "micron": 1.0,
-    "nanometer": 1e-3,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-}
-
-
 def pixel_size_um(layer: Image) -> float | None:
     """Pixel size in micrometres (geometric mean of y and x), where the layer knows it.
 
@@ -214,8 +205,9 @@ def pixel_size_um(layer: Image) -> float | None:
     """
     scale = np.abs(np.asarray(layer.scale, dtype=float)[-2:])
     units = [str(u) for u in (getattr(layer, "units", None) or ())][-2:]
-    if len(units) == 2 and all(u in _MICROMETRES for u in units):
-        scale = scale * [_MICROMETRES[u] for u in units]
+    lengths = [length for u in units if (length := micrometres(u)) is not None]
+    if len(lengths) == 2:
+        scale = scale * lengths
     elif any(u != "pixel" for u in units) or np.allclose(scale, 1):
         return None
     size = float(np.sqrt(scale.prod()))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Points
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from celltally._napari import counting, export
@@ -53,6 +54,11 @@ class _Result:
     counted: PlaneCount
     threshold: float
 
+    @property
+    def n_dots(self) -> int:
+        """Number of dots above the threshold, without making them."""
+        return int(np.count_nonzero(self.counted.candidates.score >= np.float32(self.threshold)))
+
 
 class TallyWidget(QWidget):
     """Counts the plane in view of an image layer.
@@ -82,6 +88,9 @@ class TallyWidget(QWidget):
         self._soon.setSingleShot(True)
         self._soon.setInterval(30)  # so that the window is painted in between
         self._soon.timeout.connect(self._do_step)
+        self._undocked = QTimer(self)
+        self._undocked.setSingleShot(True)  # later, for it may be docked elsewhere at once
+        self._undocked.timeout.connect(self._close_undocked)
         self.image.changed.connect(self._refresh)
         self.image.image_changed.connect(self._show_result)
         self.model.changed.connect(self._refresh)
@@ -91,7 +100,6 @@ class TallyWidget(QWidget):
         self.result.level_changed.connect(self._show_interval)
         self.result.save_counts.connect(self.save_counts)
         self.result.save_dots.connect(self.save_dots)
-        self.viewer.layers.events.removed.connect(self._layer_removed)
         self._hook_viewer()
         self._show_result()
         self._refresh()
@@ -115,12 +123,13 @@ class TallyWidget(QWidget):
         self.setMinimumWidth(310)
 
     def _hook_viewer(self) -> None:
-        """Follow the view for as long as the widget is there."""
+        """Follow the viewer for as long as the widget is there."""
         camera = camera_events(self.viewer)
         camera.center.connect(self._view_moved)
         camera.zoom.connect(self._view_moved)
         image, jobs, moved = self.image, self.jobs, self._view_moved
         removed, forget = self.viewer.layers.events.removed, self._layer_removed
+        removed.connect(forget)
 
         def unhook(*_: object) -> None:
             jobs.stop()
@@ -129,7 +138,24 @@ class TallyWidget(QWidget):
             camera.zoom.disconnect(moved)
             removed.disconnect(forget)
 
+        self._unhook = unhook
         self.destroyed.connect(unhook)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Notice that the dock was closed: napari takes the widget out, and lets it live on."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._undocked.start(0)
+
+    def _close_undocked(self) -> None:
+        if self.parent() is None:
+            self._follow.stop()
+            self._soon.stop()
+            self._unhook()
+            for layer in self.viewer.layers:
+                if isinstance(layer, Points):
+                    layer.events.data.disconnect(self._edited)
+            self.deleteLater()
 
     # ---- count ----
 
@@ -143,7 +169,7 @@ class TallyWidget(QWidget):
         return self.image.problem() or self.model.problem()
 
     def _refresh(self) -> None:
-        self.model.warn(self.image.diameter_px)
+        self.model.warn(self.image.diameter_px, self.image.seen)
         if self.running:
             return
         problem = self.problem()
@@ -248,6 +274,9 @@ class TallyWidget(QWidget):
         self.result.show_counted(result.counted, result.threshold)
         self._show_interval()
         self._show_dots(key)
+        dots = dots_layer(self.viewer.layers, key)
+        if dots is not None:
+            self._watch(dots)
 
     def _show_interval(self) -> None:
         from celltally import intervals
@@ -285,11 +314,16 @@ class TallyWidget(QWidget):
             result.counted.prediction.diameter_px,
             complete=complete,
         )
-        if before is None or key_of(points) != key_of(before):
-            points.events.data.connect(lambda event: self._edited(key))
+        self._watch(points)
 
-    def _edited(self, key: str) -> None:
-        if key == self._key():
+    def _watch(self, points: Points) -> None:
+        """Hear, once, of every edit."""
+        points.events.data.disconnect(self._edited)
+        points.events.data.connect(self._edited)
+
+    def _edited(self, event: Any = None) -> None:
+        key = self._key()
+        if key is not None:
             self._show_dots(key)
 
     def _in_view(self, key: str, dots: Dots) -> tuple[Dots, bool]:
@@ -307,14 +341,14 @@ class TallyWidget(QWidget):
         result = self._results.get(key)
         if result is None:
             return
-        found = result.counted.dots(result.threshold)
+        n_found = result.n_dots
         layer = dots_layer(self.viewer.layers, key)
-        if len(found) <= MOST_DOTS:
-            self.result.show_dots(len(found) if layer is None else len(layer.data))
+        if n_found <= MOST_DOTS:
+            self.result.show_dots(n_found if layer is None else len(layer.data))
             return
         n_shown = 0 if layer is None else len(layer.data)
         self.result.show_dots(
-            len(found),
+            n_found,
             f"The {number(n_shown)} in view are shown" if n_shown else "Zoom in to see them",
         )
 
@@ -323,8 +357,7 @@ class TallyWidget(QWidget):
 
     def _follow_view(self) -> None:
         for key, result in self._results.items():
-            many = int((result.counted.candidates.score >= result.threshold).sum()) > MOST_DOTS
-            if many and dots_layer(self.viewer.layers, key) is not None:
+            if result.n_dots > MOST_DOTS and dots_layer(self.viewer.layers, key) is not None:
                 self._put_dots(key)
                 if key == self._key():
                     self._show_dots(key)

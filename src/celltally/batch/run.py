@@ -8,11 +8,12 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from celltally import intervals, zoo
+from celltally.batch.origins import Origin, OriginsFile, origin_of
 from celltally.batch.outputs import check_replaceable, make_folder, output_names
 from celltally.batch.row import count_row
 from celltally.batch.table import (
@@ -29,7 +30,9 @@ from celltally.density import dots_from_prediction
 from celltally.diameter import check_diameter
 from celltally.errors import UserError, failure
 from celltally.io import (
+    channel_names,
     find_images,
+    guess_channel,
     list_scenes,
     read_image,
     select_pixels,
@@ -73,6 +76,11 @@ class _Settings:
     plane: Mapping[str, int]
     level: float
     device: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a row does not tell."""
+        return {"channel": self.channel, "plane": dict(self.plane), "diameter": self.diameter_px}
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,11 @@ def iter_count(
     resume
         Leave out images that ``out`` already has: those with a row of the same
         file name, status ``ok``, the same model and calibration (by sha256) and
-        level, where ``diameter_px`` and ``plane`` are given the same values of
-        these, and whose dots and density files are there if they are asked for.
-        The table does not tell the channel, nor whether a diameter was given or
-        estimated, nor a change of the image: do not resume after changing those.
-        Failed images, and images whose name occurs twice in the batch, are
-        counted again. Rows of images that are not in this batch stay.
+        level, which were counted from the same file with the same channel, plane
+        and diameter (a hidden file beside the table tells), and whose dots and
+        density files are there if they are asked for. Failed images, and images
+        whose name occurs twice in the batch, are counted again. Rows of images
+        that are not in this batch stay.
     recursive
         Whether to look into subfolders.
 
@@ -187,8 +194,13 @@ def iter_count(
 
     rows: list[Row | None] = [None] * len(tasks)
     others: list[Row] = []
-    if resume:
-        rows = _resumed(earlier, tasks, loaded, settings)
+    origins = {task.image: origin_of(task.image, settings.told) for task in tasks}
+    recorded = OriginsFile(table) if table is not None else None
+    before: list[Origin] = []
+    if resume and recorded is not None:
+        before = recorded.read()
+        same = {task.image.name for task in tasks if origins[task.image] in before}
+        rows = _resumed([r for r in earlier if r["image"] in same], tasks, loaded, settings)
         names = {path.name for path in images}
         others = [row for row in earlier if row["image"] not in names]
     kept = [*others, *(row for row in rows if row is not None)]
@@ -201,12 +213,16 @@ def iter_count(
             still = {id(row) for row in kept}
             replaced = [row for row in earlier if id(row) not in still]
             file = stack.enter_context(CountsFile(table, kept, replaced))
+        if recorded is not None:
+            taken = {row["image"] for row in kept}
+            recorded.start(origin for origin in before if origin.get("image") in taken)
         for i, task in enumerate(tasks):
             if rows[i] is not None:
                 continue
             row, notes = yield from _count_safely(loaded, task, settings, done, len(tasks))
             rows[i] = row
-            if file is not None:
+            if file is not None and recorded is not None:
+                recorded.append(origins[task.image])
                 file.append(row)
             done += 1
             yield Counted(done, len(tasks), task.image.name, row=row, notes=notes)
@@ -274,15 +290,11 @@ def _resumed(
 def _is_same_count(row: Row, model: Model, settings: _Settings) -> bool:
     if row["status"] != "ok":
         return False
-    same = (
+    return (
         row["model_sha256"] == model.sha256
         and row["calibration_sha256"] == model.calibration_sha256
         and row["level"] == str(float(settings.level))
-        and all(row[axis.lower()] == str(i) for axis, i in settings.plane.items())
     )
-    if settings.diameter_px is not None:
-        same &= row["diameter_px"] == number(settings.diameter_px, 3)
-    return same
 
 
 def _count_safely(
@@ -343,7 +355,7 @@ def _count(
         t=t,
         z=z,
         seconds=time.perf_counter() - start,
-        sentences=(_scene_note(image),),
+        sentences=(_scene_note(image), _channel_note(image, settings.channel)),
     )
     return row, prediction.notes
 
@@ -352,6 +364,14 @@ def _plane_of(image: Image, plane: Mapping[str, int]) -> tuple[int, int]:
     """Time point and z that ``select_pixels`` takes; 0 where there is no such axis."""
     chosen = {axis.upper(): index for axis, index in plane.items()}
     return chosen.get("T", 0), chosen.get("Z", image.sizes.get("Z", 1) // 2)
+
+
+def _channel_note(image: Image, channel: int | str | None) -> str:
+    """Which of several channels was counted, where nobody chose one."""
+    if channel is not None or image.sizes.get("C", 1) < 2:
+        return ""
+    names, guess = channel_names(image), guess_channel(image)
+    return f"channel {names[guess]} of {len(names)} was counted" if isinstance(guess, int) else ""
 
 
 def _scene_note(image: Image) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -167,6 +168,15 @@ def _check_places(*data: list[Path], out: Path) -> None:
 
     if out.exists():
         raise UserError(f"{out} exists already; choose another place for the model")
+    parent = next(p for p in out.absolute().parents if p.exists())
+    try:
+        with TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"the model cannot be written to {out} ({str(error.strerror).lower()}); choose "
+            "another place"
+        ) from None
     for folder in (folder for folders in data for folder in folders):
         if not folder.exists():
             raise UserError(f"{folder} does not exist; give a data set folder")
@@ -203,7 +213,7 @@ def _run(
         )
         return
     print(f"{out}\t{record.sha256[:12]}")
-    if left_out := record.training.get("left out"):
+    if what == "training" and (left_out := record.training.get("left out")):
         say(f"Left out were {left_out}.")
     if model.calibration is None:
         say("It has no calibrated intervals: there was no data for them (see --calibrate).")

@@ -45,6 +45,8 @@ def read_head(path: Path, size: int = 32) -> bytes:
         When it is missing, a folder, empty, or may not be read.
     """
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise UserError(f"{path} is no file but a device or a pipe; give a file")
         with path.open("rb") as file:
             head = file.read(size)
     except FileNotFoundError:

@@ -126,18 +126,19 @@ def find_images(paths: Iterable[str | Path], *, recursive: bool = False) -> list
         When a path does not exist, a folder cannot be listed, or there is no
         image in one.
     """
-    found: set[Path] = set()
+    found: dict[str, Path] = {}
     for path in map(Path, paths):
         if not os.path.lexists(path):
             raise UserError(f"{path} does not exist; check the path")
         if not path.is_dir() or is_zarr(path):
-            found.add(path)
+            found.setdefault(os.path.normpath(path.absolute()), path)
             continue
         inside = _images_in(path, recursive)
         if not inside:
             raise UserError(_no_images(path, recursive))
-        found.update(inside)
-    return sorted(found)
+        for image in inside:
+            found.setdefault(os.path.normpath(image.absolute()), image)
+    return sorted(found.values())
 
 
 def _kind(path: Path) -> str:

@@ -45,6 +45,8 @@ class TiffPlanes:
         Of the pixels.
     offset
         Where the pixels begin when all lie in one uncompressed block, else None.
+    inverted
+        Whether 0 is white in the file (MinIsWhite); black is 0 here.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class TiffPlanes:
         plane: tuple[int, ...],
         dtype: np.dtype[Any],
         offset: int | None,
+        inverted: bool = False,
     ) -> None:
         self._path = path
         self._series = series
         self._pages = pages
         self._plane = plane
         self._offset = offset
+        self._inverted = inverted
         self.dtype = dtype
 
     @property
@@ -87,6 +91,8 @@ class TiffPlanes:
         numbers = np.asarray(np.arange(math.prod(self._pages)).reshape(self._pages)[over_pages])
         pixels = np.empty((numbers.size, *self._plane), dtype=self.dtype)
         self._read(numbers.ravel(), pixels)
+        if self._inverted:
+            np.invert(pixels, out=pixels)  # of unsigned numbers: the largest one minus it
         pixels = pixels.reshape(numbers.shape + self._plane)
         picked = pixels[(slice(None),) * numbers.ndim + within]
         return np.asarray(picked)
@@ -116,8 +122,12 @@ class TiffPlanes:
                 return
             for i, number in enumerate(numbers):
                 page = series.pages[int(number)]
-                # A page that an OME-TIFF lists but does not hold is black.
-                out[i] = 0 if page is None else _page_pixels(page, self._plane)
+                if page is None:
+                    raise UserError(
+                        f"{self._path} is one of several files of an image, and the one with "
+                        "this plane is missing; put all of them into one folder"
+                    )
+                out[i] = _page_pixels(page, self._plane)
 
 
 def _page_pixels(page: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -202,7 +212,8 @@ def _describe(path: Path, tif: Any, index: int) -> dict[str, Any]:
     # Pixels that lie in one block are read as they are, the file's byte order included.
     offset = series.dataoffset if _own_file(path, series) else None
     dtype = np.dtype(series.dtype).newbyteorder("=" if offset is None else tif.byteorder)
-    data = TiffPlanes(path, index, tuple(series.shape[:split]), plane, dtype, offset)
+    inverted = page.photometric.name == "MINISWHITE" and dtype.kind in "bu"
+    data = TiffPlanes(path, index, tuple(series.shape[:split]), plane, dtype, offset, inverted)
     letters = str(series.axes)[:split] + plane_axes
     names = _name_axes(path, letters, data.shape, _is_colour(page))
     extra = _metadata(tif, index, page)
@@ -255,6 +266,7 @@ def _drop_nameless(data: TiffPlanes, names: list[str]) -> dict[str, Any]:
         tuple(n for n, name in zip(data._plane, names[pages:], strict=True) if name),
         data.dtype,
         data._offset,
+        data._inverted,
     )
     return {"data": kept, "axes": "".join(names)}
 

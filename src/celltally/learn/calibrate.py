@@ -11,7 +11,7 @@ import numpy as np
 from celltally import intervals
 from celltally.errors import UserError
 from celltally.io import read_image, select_pixels
-from celltally.learn.data import Dataset, Sample, read_dataset, sample_count
+from celltally.learn.data import Dataset, Sample, read_datasets, sample_count
 from celltally.learn.seen import check_unseen
 from celltally.model import Model
 from celltally.predict import iter_predict
@@ -51,7 +51,7 @@ def iter_calibrate(
     """
     if out.exists():
         raise UserError(f"{out} exists already; choose another place for the calibrated copy")
-    pairs = [(d, s) for d in map(read_dataset, data) for s in d.samples]
+    pairs = [(d, s) for d in read_datasets(data) for s in d.samples]
     check_unseen(pairs, model.record, "calibrate")
     calibrated = yield from calibrate_on(model, pairs, device=device)
     return calibrated.save(out)

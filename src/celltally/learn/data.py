@@ -18,7 +18,15 @@ from celltally.errors import UserError
 from celltally.io import read_dots
 from celltally.types import Dots
 
-__all__ = ["Dataset", "Sample", "read_dataset", "sample_count", "sample_dots", "split_by_group"]
+__all__ = [
+    "Dataset",
+    "Sample",
+    "read_dataset",
+    "read_datasets",
+    "sample_count",
+    "sample_dots",
+    "split_by_group",
+]
 
 #: What the images of a data set may be (design §5): one plane each, readable everywhere.
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
@@ -147,6 +155,11 @@ def read_dataset(folder: str | Path) -> Dataset:
     )
 
 
+def read_datasets(folders: Iterable[Path]) -> list[Dataset]:
+    """Read data set folders, each once, however it is spelt and often it is given."""
+    return [read_dataset(folder) for folder in {f.resolve(): f for f in folders}.values()]
+
+
 def sample_dots(sample: Sample) -> Dots:
     """Dots of a sample that has some (removed ones left out).
 
@@ -230,6 +243,9 @@ def _read_counts(path: Path) -> dict[str, float]:
         counts = dict(zip(table["image"], table["count"].astype(float), strict=True))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} needs the columns image,count with numbers ({error})") from None
+    if len(counts) < len(table):
+        twice = table["image"][table["image"].duplicated()].iloc[0]
+        raise UserError(f"{path} states the count of {twice} more than once; leave one of them")
     if bad := [name for name, count in counts.items() if not (math.isfinite(count) and count >= 0)]:
         raise UserError(f"{path} states no usable count for {bad[0]}; counts are 0 or more")
     return counts

@@ -21,7 +21,7 @@ from torch import nn
 from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.learn.calibrate import calibrate_on
-from celltally.learn.data import Dataset, Sample, hash_samples, read_dataset, split_by_group
+from celltally.learn.data import Dataset, Sample, hash_samples, read_datasets, split_by_group
 from celltally.learn.fit import (
     Budget,
     FitConfig,
@@ -96,8 +96,8 @@ def make_plan(
         left to learn from.
     """
     parts: dict[str, Pairs] = {
-        "val": [(d, s) for d in _read(val) for s in d.samples],
-        "calibrate": [(d, s) for d in _read(calibrate) for s in d.samples],
+        "val": [(d, s) for d in read_datasets(val) for s in d.samples],
+        "calibrate": [(d, s) for d in read_datasets(calibrate) for s in d.samples],
     }
     taught = set() if parent is None else set(parent.taught_by)
     seen = {"val": taught, "calibrate": taught | set(() if parent is None else parent.chosen_by)}
@@ -115,7 +115,7 @@ def make_plan(
     train: Pairs = []
     left_out: Pairs = []
     sets: dict[str, dict[Sample, Dataset]] = {}
-    for dataset in _read(data):  # folders of one set may share groups
+    for dataset in read_datasets(data):  # folders of one set may share groups
         sets.setdefault(dataset.name, {}).update(dict.fromkeys(dataset.samples, dataset))
     for owner in sets.values():
         judges = {s.group for s in owner if _keys(s) & (given["val"] | given["calibrate"])}
@@ -135,11 +135,6 @@ def make_plan(
             "images to learn from, or leave the choice of these parts to the training"
         )
     return TrainingPlan(train, parts["val"], parts["calibrate"], left_out)
-
-
-def _read(folders: Sequence[Path]) -> list[Dataset]:
-    """Read data set folders, each once, however it is spelt and often it is given."""
-    return [read_dataset(folder) for folder in {f.resolve(): f for f in folders}.values()]
 
 
 def _keys(sample: Sample) -> set[str]:
@@ -213,6 +208,8 @@ def iter_train(
     """
     if out.exists():
         raise UserError(f"{out} exists already; choose another place for the new model")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"the seed {seed} cannot be used; give a number from 0 to {2**32 - 1}")
     budget = Budget(steps, minutes)
     parent = None if start is None else Model.load(start)
     if parent is not None and (network or parent.record.network) != parent.record.network:

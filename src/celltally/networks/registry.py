@@ -77,7 +77,7 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> CountingNetwork
             given[key] = tuple(value)
     try:
         return family(family.config_type(**given))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"these settings make no network {name!r} ({reason}); mend them") from None
 
