@@ -73,7 +73,11 @@ def info(
     image = read_image(file)
     channels = channel_names(image)
     guess = guess_channel(image)
-    diameter = estimate_diameter(select_pixels(image, channel=guess))
+    sentence = "not to be told"
+    try:
+        diameter = estimate_diameter(select_pixels(image, channel=guess))
+    except UserError as error:  # what can be told is told all the same
+        diameter, sentence = None, str(error)
     facts: dict[str, object] = {
         "image": image.name,
         "axes": image.axes,
@@ -99,7 +103,7 @@ def info(
         "channels": ", ".join(channels),
         "channel counted": channels[guess] if isinstance(guess, int) else str(guess or channels[0]),
         "scenes": ", ".join(list_scenes(file)) or "one",
-        "cell diameter": "not to be told" if diameter is None else f"about {diameter:.0f} px",
+        "cell diameter": sentence if diameter is None else f"about {diameter:.0f} px",
     }
     width = max(map(len, texts))
     for name, text in texts.items():
