@@ -382,7 +382,7 @@ def test_resume_takes_no_count_of_another_file(folder, tiny, counted, tmp_path):
     (other / "a.png").write_bytes((folder / "b.png").read_bytes())
     iio.imwrite(folder / "b.png", np.zeros((9, 9), np.uint8))
     del counted[:]
-    count([other / "a.png", folder / "b.png"], model=tiny, out=out, resume=True)
+    count(other / "a.png", folder / "b.png", model=tiny, out=out, resume=True)
     assert sorted(counted) == ["a.png", "b.png"]
     del counted[:]
     count(folder / "c.tif", model=tiny, out=out, resume=True)

@@ -73,9 +73,9 @@ def info(
     image = read_image(file)
     channels = channel_names(image)
     guess = guess_channel(image)
-    sentence = "not to be told"
+    pixels, sentence = select_pixels(image, channel=guess), "not to be told"
     try:
-        diameter = estimate_diameter(select_pixels(image, channel=guess))
+        diameter = estimate_diameter(pixels)
     except UserError as error:  # what can be told is told all the same
         diameter, sentence = None, str(error)
     facts: dict[str, object] = {
