@@ -424,6 +424,43 @@ def test_a_stopped_process_leaves_its_rows(tiny, tmp_path, how):
     assert list(table[kept]["seconds"]) == list(done["seconds"])
 
 
+DEFECT = """
+import sys
+from celltally.batch import run
+from celltally.cli import main
+
+def broken(*arguments, **options):
+    raise KeyError("defect")
+
+run.select_pixels = broken
+main()
+"""
+
+
+def run_with_a_defect(state, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", DEFECT, *map(str, arguments)],
+        env={**os.environ, "XDG_STATE_HOME": str(state), "HOME": str(state)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep logs elsewhere")
+def test_the_traceback_of_a_defect_is_in_a_file(tiny, picture, tmp_path):
+    result = run_with_a_defect(tmp_path / "state", "count", picture, "--model", tiny)
+    assert result.returncode == 1
+    said = result.stdout + result.stderr
+    assert "unexpected KeyError: 'defect'" in said
+    assert "Traceback" not in said
+    (log,) = (tmp_path / "state").rglob("celltally.log")
+    assert str(log) in said
+    assert "in broken" in log.read_text()
+    (tmp_path / "file").touch()
+    result = run_with_a_defect(tmp_path / "file", "count", picture, "--model", tiny)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+
+
 # --- models, info, demo ------------------------------------------------------------
 
 

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
+#: Where a face of the program may have put a file for the traceback of a defect.
+_root = logging.getLogger("celltally")
 
 
 class UserError(Exception):
@@ -30,6 +32,8 @@ def failure(error: Exception, image: Path) -> str:
     elif isinstance(error, MemoryError):
         sentence = f"{image} needs more memory than there is; count a part of it"
     else:
-        _log.debug("%s failed", image, exc_info=error)
-        sentence = f"{image}: unexpected {type(error).__name__}: {error}; please report this"
+        _log.error("%s failed", image, exc_info=error)
+        files = [h.baseFilename for h in _root.handlers if isinstance(h, logging.FileHandler)]
+        report = "please report this" + (f" with the file {files[0]}" if files else "")
+        sentence = f"{image}: unexpected {type(error).__name__}: {error}; {report}"
     return " ".join((sentence if image.name in sentence else f"{image.name}: {sentence}").split())

@@ -95,7 +95,20 @@ def main() -> None:
     # What libraries log is no sentence for the user; ours are said, not logged.
     logging.disable(logging.INFO)
     logging.getLogger().addHandler(logging.NullHandler())
+    _log_defects()
     sys.exit(run())
+
+
+def _log_defects() -> None:
+    """Let the traceback of a defect go into a file, which only a defect brings about."""
+    from platformdirs import user_log_path
+
+    folder = user_log_path("celltally", appauthor=False)
+    with contextlib.suppress(OSError):  # the sentence on the terminal must do then
+        folder.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(folder / "celltally.log", "w", encoding="utf-8", delay=True)
+        file.setLevel(logging.ERROR)
+        logging.getLogger("celltally").addHandler(file)
 
 
 def _usage(error: BaseException) -> str:
