@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from celltally.errors import UserError
 from celltally.learn.data import read_dataset
 from celltally.learn.prepare import diameter_from_dots, prepare
 from celltally.progress import drain
@@ -87,3 +88,13 @@ def test_progress_and_nothing_at_all(dataset_folder):
     steps = list(prepare([(dataset, s) for s in dataset.samples], 12.0))
     assert [(s.done, s.total) for s in steps] == [(1, 2), (2, 2)]
     assert drain(prepare([], 12.0)) == []
+
+
+@pytest.mark.parametrize("dot", ["70,10", "3,72", "-1,5"])
+def test_a_dot_outside_its_image_is_told(dataset_folder, dot):
+    folder = dataset_folder("blobs", [2], shape=(64, 72))
+    (dots,) = (folder / "dots").iterdir()
+    dots.write_text(dots.read_text() + dot + "\n")
+    dataset = read_dataset(folder)
+    with pytest.raises(UserError, match=r"outside the image \(64 × 72 px\)"):
+        drain(prepare([(dataset, dataset.samples[0])], 12.0))

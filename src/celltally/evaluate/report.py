@@ -202,6 +202,7 @@ def _judge(
         dots = dots_from_prediction(prediction)
         matching = None
         if true is not None:
+            true = sample_dots(sample, prediction.image_shape)
             radius = (dataset.diameter_px or prediction.diameter_px) / 2
             matching = match_dots(true.yx, dots.yx, radius)
             row |= {

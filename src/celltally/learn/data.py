@@ -160,18 +160,26 @@ def read_datasets(folders: Iterable[Path]) -> list[Dataset]:
     return [read_dataset(folder) for folder in {f.resolve(): f for f in folders}.values()]
 
 
-def sample_dots(sample: Sample) -> Dots:
+def sample_dots(sample: Sample, shape: tuple[int, int] | None = None) -> Dots:
     """Dots of a sample that has some (removed ones left out).
 
     Raises
     ------
     UserError
-        When the sample has only a count.
+        When the sample has only a count, or a dot lies outside an image of ``shape``.
     """
     if sample.dots is None:
         raise UserError(f"{sample.image.name} has no dots, only a count; use a set with dots")
     dots = read_dots(sample.dots)
-    return dots[dots.state != "removed"]
+    dots = dots[dots.state != "removed"]
+    if shape is not None:
+        outside = ((dots.yx < -0.5) | (dots.yx >= np.array(shape) - 0.5)).any(axis=1)
+        for y, x in dots.yx[outside]:
+            raise UserError(
+                f"{sample.dots} has a dot at y = {y:g}, x = {x:g}, which lies outside the image "
+                f"({shape[0]} × {shape[1]} px); mend it, or swap y and x if they are mixed up"
+            )
+    return dots
 
 
 def sample_count(sample: Sample) -> float:

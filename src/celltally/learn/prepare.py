@@ -93,7 +93,7 @@ def _prepare(dataset: Dataset, sample: Sample, nominal_px: float) -> PreparedIma
     pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
     image_shape = (int(pixels.shape[0]), int(pixels.shape[1]))
     values, _ = normalise(pixels)
-    yx = None if sample.dots is None else sample_dots(sample).yx
+    yx = None if sample.dots is None else sample_dots(sample, image_shape).yx
     diameter = dataset.diameter_px
     if diameter is None and yx is not None and len(values) == 1:
         diameter = diameter_from_dots(values[0], len(yx))
