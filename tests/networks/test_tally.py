@@ -3,7 +3,7 @@ import torch
 
 from celltally.errors import UserError
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
-from celltally.networks.tally import Tally
+from celltally.networks.tally import STRIP, Tally
 
 
 @pytest.fixture
@@ -70,6 +70,23 @@ def test_context_changes_the_density_once_it_was_learned(network):
     assert torch.equal(network(images, context).density, network(images).density)
     torch.nn.init.normal_(network.modulate[0].weight)
     assert not torch.allclose(network(images, context).density, network(images).density)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_strips_change_nothing(network, mode):
+    """The head works strip by strip where nothing is learned, and in one piece else."""
+    torch.nn.init.normal_(network.modulate[0].weight)
+    images, context = torch.rand(2, 3, 4 * STRIP + 32, 32), torch.ones(2, 4)
+    getattr(network, mode)()
+    whole = network(images, context)
+    with torch.no_grad():
+        strips = network(images, context)
+    assert whole.density.shape[2] > 2 * STRIP
+    assert torch.allclose(strips.density, whole.density, atol=1e-7)
+    assert torch.allclose(strips.log_variance, whole.log_variance, atol=1e-5)
+    assert (strips.distances is None) == (whole.distances is None) == (mode == "eval")
+    if mode == "train":
+        assert torch.allclose(strips.distances, whole.distances, atol=1e-5)
 
 
 def test_without_context_there_is_none(tiny_config):

@@ -54,8 +54,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` → the same shape."""
-        out: Tensor = x + self.second(functional.relu_(self.first(self.norm(x))))
-        return out
+        # In place wherever autograd allows: fresh memory costs more than the sums.
+        out: Tensor = self.second(functional.relu_(self.first(self.norm(x))))
+        return out.add_(x)
 
 
 class Downsample(nn.Sequential):

@@ -26,6 +26,9 @@ from celltally.networks.registry import register
 
 __all__ = ["Tally", "TallyConfig", "TallyPlain", "TallyPlainConfig"]
 
+#: Density rows that a head works on at once where nothing is learned.
+STRIP = 64
+
 
 @dataclass(frozen=True)
 class TallyPlainConfig:
@@ -49,7 +52,7 @@ class TallyPlainConfig:
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
-    decoder_blocks: tuple[int, ...] = (1, 1, 1)
+    decoder_blocks: tuple[int, ...] = (0, 1, 1)
     depth: int = 32
     gain: float = 0.1
     context: int = 16
@@ -118,6 +121,25 @@ class _Trunk(HasVariance):
 
     def features(self, images: Tensor, context: Tensor | None = None) -> Tensor:
         """``(N, 3, H, W)`` → ``(N, depth, H/2, W/2)`` float32 of norm √depth."""
+        features: Tensor = self.project(self._trunk(images, context))
+        return features
+
+    def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
+        """See ``CountingNetwork.forward``."""
+        trunk = self._trunk(images, context)
+        if torch.is_grad_enabled():
+            return self._output(trunk)
+        # Strips stay in the processor's cache; whole maps of so many channels do not.
+        strips = (self._output(rows) for rows in trunk.split(STRIP, dim=2))
+        density, log_variance, distances = zip(*strips, strict=True)
+        return Output(
+            density=torch.cat(density, dim=2),
+            log_variance=torch.cat(log_variance, dim=2),
+            distances=None if distances[0] is None else torch.cat(distances, dim=2),
+        )
+
+    def _trunk(self, images: Tensor, context: Tensor | None) -> Tensor:
+        """``(N, 3, H, W)`` → ``(N, widths[0], H/2, W/2)``, before the projection."""
         x = self.stem(images)
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
@@ -127,15 +149,14 @@ class _Trunk(HasVariance):
         x = skips.pop()
         for level in reversed(range(len(self.decoder))):
             x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
-            x = self.decoder[level](x + skips[level])
-        features: Tensor = self.project(x)
-        return features
+            x = self.decoder[level](x.add_(skips.pop()))
+        return x
 
-    def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
-        """See ``CountingNetwork.forward``."""
-        features = self.features(images, context)
+    def _output(self, trunk: Tensor) -> Output:
+        """Head and variance, which look at one place at a time."""
+        features = self.project(trunk)
         # Similarities and sums lose a cell in a thousand below float32.
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False):
             density, distances = self._density(features)
             known = torch.cat([features.detach(), density.detach()], dim=1)
             return Output(
@@ -150,7 +171,8 @@ class _Trunk(HasVariance):
             return x
         film: Tensor = self.modulate[level](context)
         scale, shift = film[:, :, None, None].chunk(2, dim=1)
-        return x * (1.0 + scale) + shift
+        kept = None if torch.is_grad_enabled() else x
+        return torch.addcmul(shift, x, 1.0 + scale, out=kept)
 
     def variance_parameters(self) -> list[nn.Parameter]:
         """Parameters of the log-variance head."""
@@ -238,7 +260,7 @@ def _variance_head(config: TallyPlainConfig) -> nn.Sequential:
     """Log-variance from features and density."""
     head = nn.Sequential(
         nn.Conv2d(config.depth + config.classes, 32, 1),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         _zero(nn.Conv2d(32, config.classes, 1)),
     )
     # A density cell of a lone cell's blob errs by some hundredths.
