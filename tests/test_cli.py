@@ -21,7 +21,9 @@ from celltally.batch import COLUMNS
 from celltally.cli import run
 from celltally.cli._output import follow
 from celltally.errors import UserError
+from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.data import read_dataset
+from celltally.learn.fit import STARTED_RATE, FitConfig
 from celltally.model import Model
 from celltally.types import Progress
 
@@ -606,6 +608,7 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     common = ["train", str(dataset), "--out", str(out), "--network", "tally", "--seed", "5"]
     more = ["--steps", "3", "--val", str(dataset), "--sample", "Discs.", "--json"]
     more += ["--weight", f"{read_dataset(dataset).name}=2.5"]
+    more += ["--learning-rate", "0.002", "--augmentation", "slight"]
     assert run([*common, *more]) == 0
     output = capsys.readouterr()
     assert fake_training["data"] == [dataset]
@@ -613,6 +616,8 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     assert (fake_training["steps"], fake_training["minutes"]) == (3, None)
     assert (fake_training["seed"], fake_training["sample"]) == (5, "Discs.")
     assert fake_training["fit"].set_weights == {read_dataset(dataset).name: 2.5}
+    assert fake_training["fit"].learning_rate == 0.002
+    assert fake_training["fit"].augmentation == AUGMENTATIONS["slight"]
     assert "validation error 1" in output.err
     assert "loss 0.5" in output.err
     assert json.loads(output.out)["path"] == str(out)
@@ -621,6 +626,13 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
 def test_train_takes_half_an_hour_unless_told(fake_training, dataset, tmp_path):
     assert run(["train", str(dataset), "--out", str(tmp_path / "mine")]) == 0
     assert (fake_training["steps"], fake_training["minutes"]) == (None, 30)
+    assert fake_training["fit"] == FitConfig()
+
+
+def test_a_training_that_starts_from_a_model_goes_slower(fake_training, dataset, tiny, tmp_path):
+    arguments = ["train", str(dataset), "--out", str(tmp_path / "mine"), "--start", str(tiny)]
+    assert run(arguments) == 0
+    assert fake_training["fit"].learning_rate == STARTED_RATE < FitConfig.learning_rate
 
 
 @pytest.mark.parametrize(
@@ -636,6 +648,9 @@ def test_train_takes_half_an_hour_unless_told(fake_training, dataset, tmp_path):
         (["--weight", "blobs=0"], "blobs=0"),
         (["--weight", "blobs=inf"], "blobs=inf"),
         (["--weight", "elsewhere=2"], "'elsewhere'"),
+        (["--learning-rate", "0"], "--learning-rate 0 cannot be used"),
+        (["--learning-rate", "nan"], "--learning-rate nan"),
+        (["--augmentation", "much"], "full, mild, slight"),
     ],
 )
 def test_train_refuses_wrong_arguments(fake_training, dataset, tmp_path, capsys, options, words):

@@ -1,9 +1,11 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 from skimage.color import hed2rgb, rgb2hed
 
-from celltally.learn.augment import Augmentation, blank_field
+from celltally.learn.augment import AUGMENTATIONS, Augmentation, blank_field, name_of
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -80,3 +82,15 @@ def test_empty_fields():
         assert field.isfinite().all()
     assert torch.equal(fields[3], blank_field(64, np.random.default_rng(3)))
     assert not torch.equal(fields[3], fields[4])
+
+
+def test_strengths_have_names_and_fall():
+    full, mild, slight = (AUGMENTATIONS[name] for name in ("full", "mild", "slight"))
+    assert full == Augmentation()
+    assert [name_of(strengths) for strengths in (full, mild, slight, None)] == [
+        "full", "mild", "slight", "none",
+    ]  # fmt: skip
+    assert "zoom=3" in name_of(Augmentation(zoom=3))
+    for field in fields(Augmentation):
+        values = [getattr(strengths, field.name) for strengths in (full, mild, slight)]
+        assert values == sorted(values, reverse=True), field.name

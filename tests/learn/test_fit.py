@@ -14,6 +14,7 @@ from celltally.learn.fit import (
     all_but_variance,
     iter_fit,
     make_fabric,
+    steps_between_validations,
     total_loss,
     variance_only,
 )
@@ -320,3 +321,11 @@ def test_the_count_of_a_crop_is_asked_for(new_network, prepared_images):
     expected = 0.5 * count_loss(density, batch.counts)
     assert expected > 0.01
     torch.testing.assert_close(with_count - without, expected)
+
+
+@pytest.mark.parametrize(
+    ("images", "given", "steps"), [(0, None, 100), (160, None, 480), (160, 7, 7)]
+)
+def test_validations_take_a_share_of_the_time(images, given, steps):
+    config = FitConfig(validate_every=given)
+    assert steps_between_validations(config, [None] * images) == steps

@@ -69,6 +69,18 @@ def train(
         str | None,
         typer.Option(metavar="MODEL", help="Model whose weights the training starts from."),
     ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate (0.0015; 0.0005 with --start)."),
+    ] = None,
+    augmentation: Annotated[
+        str,
+        typer.Option(
+            metavar="STRENGTH",
+            help="How much images are changed: full, mild (one microscope and stain) or slight "
+            "(images that are made alike).",
+        ),
+    ] = "full",
     seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="How many GPUs.")] = 1,
@@ -86,6 +98,11 @@ def train(
         raise UserError(f"{steps} steps are no training; give at least 1")
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise UserError(f"{minutes:g} minutes are no training; give more than 0")
+    if learning_rate is not None and not 0 < learning_rate <= 1:
+        raise UserError(
+            f"--learning-rate {learning_rate:g} cannot be used: give a number above 0 and up to 1, "
+            "such as 0.0005"
+        )
     _check_places(data, val or [], calibrate or [], out=out)
     set_weights = _set_weights(weight or [], data)
     parent = None
@@ -95,8 +112,15 @@ def train(
 
         parent = zoo.find(start)
         read_record(parent)
-    from celltally.learn.fit import FitConfig
+    from celltally.learn.augment import AUGMENTATIONS
+    from celltally.learn.fit import STARTED_RATE, FitConfig
     from celltally.learn.train import iter_train
+
+    if augmentation not in AUGMENTATIONS:
+        raise UserError(
+            f"there is no augmentation {augmentation!r}; use one of: {', '.join(AUGMENTATIONS)}"
+        )
+    usual = FitConfig.learning_rate if parent is None else STARTED_RATE
 
     job = iter_train(
         data,
@@ -111,7 +135,11 @@ def train(
         devices=devices,
         sample=sample,
         start=parent,
-        fit=FitConfig(set_weights=set_weights),
+        fit=FitConfig(
+            learning_rate=learning_rate or usual,
+            set_weights=set_weights,
+            augmentation=AUGMENTATIONS[augmentation],
+        ),
     )
     _run(job, "training", out, minutes, as_json)
 

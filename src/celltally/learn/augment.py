@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from celltally.preprocess import normalise
 
-__all__ = ["Augmentation", "Change", "blank_field", "is_transmitted"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "Change", "blank_field", "is_transmitted", "name_of"]
 
 #: A colour image whose mean is above this is taken to be in transmitted light.
 TRANSMITTED = 0.4
@@ -70,6 +71,29 @@ class Augmentation:
         """Change the intensities of an image, ``(C, h, w)`` values, C = 1 or 3."""
         change = self.draw(rng)
         return change.sharpness(change.light(values, is_transmitted(values)), rng)
+
+
+#: Strengths by name: for images of many microscopes and stains, of one, and for images
+#: that are made alike (simulated ones).
+AUGMENTATIONS: Mapping[str, Augmentation] = {
+    "full": Augmentation(),
+    "mild": Augmentation(
+        zoom=1.15, gamma=1.15, gain=1.1, noise=0.02, blur=0.6, hue=0.01, saturation=1.1,
+        stain=1.15, blank=0.02,
+    ),
+    "slight": Augmentation(
+        zoom=1.04, gamma=1.03, gain=1.03, noise=0.01, blur=0.4, hue=0.003, saturation=1.03,
+        stain=1.03, blank=0.01,
+    ),
+}  # fmt: skip
+
+
+def name_of(augmentation: Augmentation | None) -> str:
+    """Name of strengths, for the record."""
+    if augmentation is None:
+        return "none"
+    names = (name for name, strengths in AUGMENTATIONS.items() if strengths == augmentation)
+    return next(names, str(augmentation))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,15 @@ from celltally.learn.validate import Scores, overall_error, validate
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, Output
 from celltally.types import Progress
 
-__all__ = ["Budget", "FitConfig", "all_but_variance", "iter_fit", "make_fabric"]
+__all__ = [
+    "STARTED_RATE",
+    "Budget",
+    "FitConfig",
+    "all_but_variance",
+    "iter_fit",
+    "make_fabric",
+    "steps_between_validations",
+]
 
 
 #: Sides, in density cells, of the blocks whose counts are asked for. The square of a
@@ -37,6 +45,10 @@ __all__ = ["Budget", "FitConfig", "all_but_variance", "iter_fit", "make_fabric"]
 #: sets, 1,000 steps: mean relative error 0.160 with it, 0.118 without). Its absolute
 #: value has a gradient of one size, and is asked for with a small weight.
 BLOCKS = (4, 16)
+#: Steps between validations, at least.
+FEWEST_STEPS = 100
+#: Learning rate of a training that starts from a model: what it knows is kept.
+STARTED_RATE = 5e-4
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,8 @@ class FitConfig:
     average
         Decay of the exponential average of the weights.
     validate_every
-        Steps between validations.
+        Steps between validations; None for three per validation image, but at least
+        ``FEWEST_STEPS``, so that most of the time goes into learning.
     block_weight, count_weight, prototype_weight, diversity_weight, tolerance
         Weights of the losses; tolerance is τ of the diversity loss.
     context_dropout
@@ -107,7 +120,7 @@ class FitConfig:
     weight_decay: float = 1e-2
     warmup: float = 0.03
     average: float = 0.998
-    validate_every: int = 400
+    validate_every: int | None = None
     block_weight: float = 10.0
     count_weight: float = 0.004
     prototype_weight: float = 0.1
@@ -215,6 +228,7 @@ def iter_fit(
     rng = np.random.default_rng(config.seed + fabric.global_rank)
     batches = _Batches(network, train, config, nominal_px, rng)
     batch_loss = loss or total_loss
+    every = steps_between_validations(config, val)
     best_error, best_weights = math.inf, None
     start, step = time.monotonic(), 0
     try:
@@ -237,7 +251,7 @@ def iter_fit(
             step += 1
             values = {"loss": float(value.detach())}
             spent = fabric.broadcast(budget.spent(step, time.monotonic() - start))
-            if val and (step % config.validate_every == 0 or spent >= 1.0):
+            if val and (step % every == 0 or spent >= 1.0):
                 scores = validate(mean, val, fabric.device)
                 error = overall_error(scores)
                 values |= {"val_mae": _mean_mae(scores), "val_error": error}
@@ -257,6 +271,11 @@ def iter_fit(
             parameter.requires_grad_(True)
         network.eval()
     return step
+
+
+def steps_between_validations(config: FitConfig, val: Sequence[PreparedImage]) -> int:
+    """As ``FitConfig.validate_every`` says."""
+    return config.validate_every or max(FEWEST_STEPS, 3 * len(val))
 
 
 def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:

@@ -20,6 +20,7 @@ from torch import nn
 
 from celltally.diameter import check_diameter
 from celltally.errors import UserError
+from celltally.learn.augment import name_of
 from celltally.learn.calibrate import calibrate_on
 from celltally.learn.data import Dataset, Sample, hash_samples, read_datasets, split_by_group
 from celltally.learn.fit import (
@@ -28,6 +29,7 @@ from celltally.learn.fit import (
     all_but_variance,
     iter_fit,
     make_fabric,
+    steps_between_validations,
     variance_only,
 )
 from celltally.learn.prepare import PreparedImage, prepare
@@ -330,7 +332,7 @@ class _Trainer:
     def _refine(
         self, parameters: list[nn.Parameter], budget: Budget
     ) -> Generator[Progress, None, None]:
-        every = max(1, self.config.validate_every // 2)
+        every = max(1, steps_between_validations(self.config, self.val) // 2)
         config = replace(
             self.config,
             validate_every=every,
@@ -376,6 +378,7 @@ class _Trainer:
                 "crops per step": f"{self.config.batch} of {self.config.crop} px, "
                 "or more of smaller ones",
                 "learning rate": self.config.learning_rate,
+                "augmentation": name_of(self.config.augmentation),
                 "crops drawn": _told(self.config.set_weights),
                 **({"left out": _counted(self.plan.left_out)} if self.plan.left_out else {}),
                 **self.notes,

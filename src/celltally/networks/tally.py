@@ -130,7 +130,7 @@ class _Trunk(HasVariance):
         if torch.is_grad_enabled():
             return self._output(trunk)
         # Strips stay in the processor's cache; whole maps of so many channels do not.
-        strips = (self._output(rows) for rows in trunk.split(STRIP, dim=2))
+        strips = (self._output(rows) for rows in torch.split(trunk, STRIP, dim=2))
         density, log_variance, distances = zip(*strips, strict=True)
         return Output(
             density=torch.cat(density, dim=2),
@@ -140,7 +140,7 @@ class _Trunk(HasVariance):
 
     def _trunk(self, images: Tensor, context: Tensor | None) -> Tensor:
         """``(N, 3, H, W)`` → ``(N, widths[0], H/2, W/2)``, before the projection."""
-        x = self.stem(images)
+        x: Tensor = self.stem(images)
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
             x = self.down[level - 1](x) if level else x
