@@ -426,7 +426,7 @@ def test_ending_in_the_last_stage_leaves_projected_prototypes(train, data, tmp_p
     job.close()
     left = Model.load(folder)
     assert not left.record.is_calibrated
-    assert "validation error after refit" in left.record.training
+    assert "validation error after projection and refit" in left.record.training
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -94,12 +94,14 @@ def test_without_context_there_is_none(tiny_config):
     assert network.encode_context(torch.rand(1, 3, 64, 64)) is None
 
 
-def test_set_prototypes_and_head_parameters(network):
-    vectors = torch.randn(4, 8)
+def test_prototypes_and_contribution_weights_are_set(network):
+    vectors, weight, bias = torch.randn(4, 8), torch.randn(1, 4), torch.randn(1)
     network.set_prototypes(vectors)
+    network.set_contribution_weights(weight, bias)
     assert torch.equal(network.prototypes, vectors)
-    own = {id(p) for p in network.head_parameters()}
-    assert own == {id(network.head.weight), id(network.head.bias)}
+    assert torch.allclose(network.contribution_weights[0], weight)
+    assert torch.allclose(network.contribution_weights[1], bias)
+    assert network.head.weight.requires_grad
 
 
 def test_several_classes(tiny_config):

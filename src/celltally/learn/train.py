@@ -1,7 +1,7 @@
 """A whole training, from data set folders to a calibrated model folder (design §3).
 
-fit with averaged weights → projection, adaptation, projection, refit of the head →
-variance head → rounding to what is stored → validation → calibration.
+fit with averaged weights → projection → refit of the last layer → variance head →
+rounding to what is stored → validation → calibration.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric, seed_everything
-from torch import nn
 
 from celltally.diameter import check_diameter
 from celltally.errors import UserError
@@ -26,14 +25,13 @@ from celltally.learn.data import Dataset, Sample, hash_samples, read_datasets, s
 from celltally.learn.fit import (
     Budget,
     FitConfig,
-    all_but_variance,
     iter_fit,
     make_fabric,
-    steps_between_validations,
     variance_only,
 )
 from celltally.learn.prepare import PreparedImage, prepare
 from celltally.learn.push import Gallery, iter_project
+from celltally.learn.refit import iter_refit
 from celltally.learn.seen import check_unseen, image_hash, image_hashes
 from celltally.learn.validate import overall_error, validate
 from celltally.model import Model
@@ -48,9 +46,8 @@ Pairs = list[tuple[Dataset, Sample]]
 NETWORK = "tally"
 #: Cell diameter at model scale where every data set has its own.
 NOMINAL_PX = 12.0
-#: Shares of the budget: fit, adaptation of the features to the projected prototypes,
-#: refit of the head after the second projection, variance head.
-SHARES = (0.72, 0.10, 0.08, 0.10)
+#: Share of the budget that the variance head is given, where there is one.
+VARIANCE_SHARE = 0.1
 #: Share of the images, by group, for validation and for calibration, where no
 #: data sets are given for them.
 VAL, CALIBRATE = 0.15, 0.15
@@ -275,13 +272,19 @@ class _Trainer:
         self.notes: dict[str, Any] = {}
 
     def run(self, device: str) -> Generator[Progress, None, Model]:
-        fit, adapt, refit, variance = _shares(self.network, self.budget)
+        share = VARIANCE_SHARE if isinstance(self.network, HasVariance) else 0.0
+        fit, variance = self.budget.share(1 - share), self.budget.share(share)
+        if self.parent is not None and isinstance(self.network, HasPrototypes):
+            # The parent's prototypes may lie in images of another kind.
+            yield from self._push(self.network)
         self.steps = yield from iter_fit(
             self.network, self.train, self.val, self.config, fit, self.fabric,
             nominal_px=self.nominal_px, on_best=self._save_best,
         )  # fmt: skip
         if isinstance(self.network, HasPrototypes):
-            yield from self._project(self.network, adapt, refit)
+            self._note("before projection")
+            yield from self._push(self.network)
+            self._note("after projection and refit")
             self._save_best(self.network, self.steps)
         if isinstance(self.network, HasVariance):
             quick = replace(self.config, validate_every=10**9, weight_decay=0.0, augmentation=None)
@@ -301,48 +304,17 @@ class _Trainer:
             model = self._save(model)
         return model
 
-    def _project(
-        self, network: HasPrototypes, adapt: Budget, refit: Budget
-    ) -> Generator[Progress, None, None]:
-        """Project, let the features come to the prototypes, project again, refit the head.
-
-        A single projection moves the prototypes far (measured on dim nuclei: from 9 %
-        error to 34 %, and the head alone brought back 14 %); the second one is a small
-        step. The error after each is noted in the record.
-        """
-        others = [p for p in all_but_variance(network) if p is not network.prototypes]
-        self._note("before projection")
-        yield from self._push(network)
-        self._note("after first projection")
-        yield from self._refine(others, adapt)
-        self._note("after adaptation")
-        yield from self._push(network)
-        self._note("after second projection")
-        yield from self._refine(network.head_parameters(), refit)
-        self._note("after refit")
-
     def _push(self, network: HasPrototypes) -> Generator[Progress, None, None]:
+        """Project the prototypes, and fit the last layer to where they now are."""
         # A name that stands for sets of several licences is shown under the strictest.
         hidden = {d.name for d, _ in self.plan.train if not d.is_cc0}
         self.gallery = yield from iter_project(
             network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
             cc0=frozenset(d.name for d, _ in self.plan.train) - hidden,
         )  # fmt: skip
-
-    def _refine(
-        self, parameters: list[nn.Parameter], budget: Budget
-    ) -> Generator[Progress, None, None]:
-        every = max(1, steps_between_validations(self.config, self.val) // 2)
-        config = replace(
-            self.config,
-            validate_every=every,
-            learning_rate=self.config.learning_rate / 2,
-            weight_decay=0.0,
+        yield from iter_refit(
+            network, self.train, nominal_px=self.nominal_px, device=self.fabric.device
         )
-        self.steps += yield from iter_fit(
-            self.network, self.train, self.val, config, budget, self.fabric,
-            nominal_px=self.nominal_px, parameters=parameters,
-        )  # fmt: skip
 
     def _note(self, stage: str) -> None:
         """Write the validation error at a stage into the record."""
@@ -387,13 +359,6 @@ class _Trainer:
             created=date.today().isoformat(),
         )
         return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)
-
-
-def _shares(network: CountingNetwork, budget: Budget) -> list[Budget]:
-    """Divide a budget among the stages; those that a network has no need of get nothing."""
-    needed = (True, *2 * (isinstance(network, HasPrototypes),), isinstance(network, HasVariance))
-    total = sum(share for share, need in zip(SHARES, needed, strict=True) if need)
-    return [budget.share(share / total) for share in SHARES]
 
 
 def _told(set_weights: Mapping[str, float]) -> str:

@@ -125,5 +125,5 @@ class HasPrototypes(CountingNetwork):
         """Put every prototype onto a feature that was found in a training image."""
 
     @abstractmethod
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Weights and bias of the similarities, refitted after a projection."""
+    def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
+        """Replace the weights ``(classes, K)`` and bias ``(classes,)`` of the similarities."""

@@ -234,9 +234,11 @@ class Tally(_Trunk, HasPrototypes):
         with torch.no_grad():
             self.head.vectors.copy_(prototypes)
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Weight and bias of the last layer, refitted after a projection."""
-        return [self.head.weight, self.head.bias]
+    def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
+        """Replace weight ``(classes, K)`` and bias ``(classes,)``."""
+        with torch.no_grad():
+            self.head.weight.copy_(weight / self.head.gain)
+            self.head.bias.copy_(bias / self.head.gain)
 
 
 @register("tally_plain")
