@@ -18,7 +18,10 @@ from celltally.evaluate.plots import write_comparison
 __all__ = ["BEGIN", "END", "markdown", "replace_between_marks", "write_tables"]
 
 #: What stands between these in a document is replaced.
-BEGIN, END = "<!-- accuracy table: begin -->", "<!-- accuracy table: end -->"
+MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
+#: Those of this table.
+NAME = "accuracy table"
+BEGIN, END = (mark.format(name=NAME) for mark in MARKS)
 
 #: Columns of ``accuracy.csv``.
 CSV_COLUMNS = (
@@ -115,21 +118,31 @@ def write_tables(store: Store, out: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def replace_between_marks(path: Path, text: str) -> None:
+def replace_between_marks(path: Path, text: str, name: str = NAME) -> None:
     """Put a text in the place of what stands between the marks of a document.
+
+    Parameters
+    ----------
+    path
+        The document.
+    text
+        What goes there.
+    name
+        Of the marks; a document may have several pairs.
 
     Raises
     ------
     UserError
-        When the document cannot be read or has no marks.
+        When the document cannot be read or has no such marks.
     """
+    first, last = (mark.format(name=name) for mark in MARKS)
     try:
-        before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        before, begin, rest = path.read_text(encoding="utf-8").partition(first)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({str(error.strerror).lower()}); give a document that is there"
         ) from None
-    _, end, after = rest.partition(END)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise UserError(f"{path} has no place for the table; put {BEGIN} and {END} where it goes")
+        raise UserError(f"{path} has no place for the table; put {first} and {last} where it goes")
     path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
