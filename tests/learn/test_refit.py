@@ -72,19 +72,6 @@ def test_features_and_prototypes_stay(network, prepared_images):
     assert changed == {"head.weight", "head.bias"}
 
 
-def test_data_sets_weigh_alike(network, prepared_images):
-    """Two that contradict each other meet in the middle, whatever their number of images."""
-    image = prepared_images(counts=[6])[0]
-    few = replace(image, yx=None)
-    many = replace(few, dataset="other", count=18.0)
-    counts = []
-    for images in ([few, many], [few, many, many, many]):
-        refit(network, images)
-        counts.append(float(density_of(network, image).sum()))
-    assert 6 < counts[0] < 18
-    assert counts[1] == pytest.approx(counts[0], abs=0.02)
-
-
 def test_without_images_nothing_changes(network):
     before = network.head.weight.detach().clone()
     refit(network, [])
