@@ -623,6 +623,13 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     assert json.loads(output.out)["path"] == str(out)
 
 
+def test_train_tells_of_images_without_labels(fake_training, dataset, tmp_path, capsys):
+    first = sorted((dataset / "dots").iterdir())[0]
+    first.unlink()
+    assert run(["train", str(dataset), "--out", str(tmp_path / "mine"), "--steps", "3"]) == 0
+    assert f"no labels and is left out, such as {first.stem}" in capsys.readouterr().err
+
+
 def test_train_takes_half_an_hour_unless_told(fake_training, dataset, tmp_path):
     assert run(["train", str(dataset), "--out", str(tmp_path / "mine")]) == 0
     assert (fake_training["steps"], fake_training["minutes"]) == (None, 30)

@@ -87,6 +87,13 @@ def test_the_figures_are_those_of_the_design(dataset, tiny, diameters):
     assert figures["mean_width"] > 0
 
 
+def test_images_without_labels_are_told(dataset, tiny, diameters, tmp_path):
+    (dataset / "dots" / "1.csv").unlink()
+    report = drain(iter_evaluate(dataset, model=tiny, out=tmp_path / "out"))
+    assert report.metrics["n"] == 2
+    assert any("1 image in" in note and "has no labels" in note for note in report.notes)
+
+
 def test_the_files(dataset, tiny, diameters, tmp_path):
     out = tmp_path / "deep" / "report"
     report = drain(iter_evaluate(dataset, model=tiny, out=out, level=0.9))

@@ -18,7 +18,6 @@ def test_a_set_with_dots(dataset_folder):
     assert dataset.diameter_px == 12.0
     assert dataset.channel is None
     assert dataset.is_cc0
-    assert dataset.meta["note"] == "x"
     assert [s.stem for s in dataset.samples] == ["blobs-0", "blobs-1", "blobs-2"]
     assert [sample_count(s) for s in dataset.samples] == [3, 0, 5]
     assert sample_dots(dataset.samples[0]).yx.shape == (3, 2)
@@ -49,8 +48,14 @@ def test_removed_dots_are_no_cells(dataset_folder):
 
 def test_images_without_labels_are_left_out(dataset_folder):
     folder = dataset_folder(counts=[3, 5])
+    assert read_dataset(folder).note == ""
     (folder / "dots" / "blobs-1.csv").unlink()
-    assert [s.stem for s in read_dataset(folder).samples] == ["blobs-0"]
+    dataset = read_dataset(folder)
+    assert [s.stem for s in dataset.samples] == ["blobs-0"]
+    assert dataset.unlabelled == ("blobs-1.png",)
+    assert dataset.note == (
+        f"1 image in {folder} has no labels and is left out, such as blobs-1.png."
+    )
 
 
 def test_dataset_json_may_lie_beside_the_parts(dataset_folder, tmp_path):

@@ -208,7 +208,8 @@ def _check_places(*data: list[Path], out: Path) -> None:
     for folder in (folder for folders in data for folder in folders):
         if not folder.exists():
             raise UserError(f"{folder} does not exist; give a data set folder")
-        read_dataset(folder)
+        if note := read_dataset(folder).note:
+            say(note)
 
 
 def _run(

@@ -162,6 +162,7 @@ def iter_evaluate(
     metrics = count_metrics(good["true"], good["count"], good["ci_low"], good["ci_high"], level)
     metrics |= dot_metrics([j.matching for j in judged if j.matching is not None])
     report = Report(
+        notes=(dataset.note,) if dataset.note else (),
         dataset=dataset.name,
         model=loaded.name,
         model_sha256=loaded.sha256,
@@ -260,4 +261,4 @@ def _write(report: Report, out: Path) -> Report:
             f"the report cannot be written to {out} ({str(error.strerror).lower()}); "
             "choose another folder"
         ) from None
-    return replace(report, notes=notes)
+    return replace(report, notes=report.notes + notes)

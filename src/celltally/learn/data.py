@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ class Dataset:
         Licence of the images, in the set's own words.
     samples
         Sorted by stem.
-    meta
-        Everything else of ``dataset.json``.
+    unlabelled
+        Names of the images that have no labels, and are no samples.
     """
 
     name: str
@@ -93,7 +93,18 @@ class Dataset:
     diameter_px: float | None = None
     channel: int | str | None = None
     licence: str = "not stated"
-    meta: dict[str, Any] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What the user should know of images without labels; empty where all have some."""
+        if not self.unlabelled:
+            return ""
+        n, more = len(self.unlabelled), len(self.unlabelled) > 1
+        return (
+            f"{n} image{'s' * more} in {self.folder} {'have' if more else 'has'} no labels and "
+            f"{'are' if more else 'is'} left out, such as {self.unlabelled[0]}."
+        )
 
     @property
     def is_cc0(self) -> bool:
@@ -121,13 +132,14 @@ def read_dataset(folder: str | Path) -> Dataset:
     counts = _read_counts(folder / "counts.csv")
     name = str(meta.get("name") or folder.name)
     pattern = PUBLIC_GROUPS.get(name) or _pattern(meta.get("group_pattern"), folder)
-    samples = []
+    samples, unlabelled = [], []
     for path in sorted(images_dir.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
         dots, mask = folder / "dots" / f"{path.stem}.csv", folder / "masks" / f"{path.stem}.png"
         count = counts.get(path.name, counts.get(path.stem))
         if not dots.is_file() and count is None:
+            unlabelled.append(path.name)
             continue
         samples.append(
             Sample(
@@ -151,7 +163,7 @@ def read_dataset(folder: str | Path) -> Dataset:
         diameter_px=_diameter(meta.get("diameter_px"), folder),
         channel=_channel(meta.get("channel")),
         licence=_licence(meta.get("licence"), folder),
-        meta=meta,
+        unlabelled=tuple(unlabelled),
     )
 
 
