@@ -67,8 +67,8 @@ def iter_refit(
     right = torch.zeros_like(before)
     for done, image in enumerate(images, start=1):
         for rows, wanted in _equations(network, image, nominal_px, device):
-            normal += (rows.T @ rows).cpu()
-            right += (rows.T @ wanted).cpu()
+            normal += rows.T @ rows
+            right += rows.T @ wanted
         yield Progress(done, len(images), "refitting the last layer")
     if images:
         held = RIDGE * torch.linalg.eigvalsh(normal)[-1] * torch.eye(len(before))
@@ -92,18 +92,18 @@ def _equations(
         similarities = network.similarities(network.distances(features.float()))
     first = MARGIN // network.stride
     rows, columns = (slice(first, first + n) for n in grid.shape)
-    known = similarities[..., rows, columns].double()
+    # Sums of many similar numbers are taken in float64, which not every device has.
+    known = similarities[..., rows, columns].cpu().double()
     known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
     scale = ((image.count + 1.0) / WHOLE) ** 0.5
-    whole = known.sum(dim=(2, 3)) / scale
-    yield whole, torch.full((1, 1), image.count / scale, dtype=torch.float64, device=device)
+    yield known.sum(dim=(2, 3)) / scale, known.new_full((1, 1), image.count / scale)
     if image.yx is None:
         return
-    target = torch.from_numpy(density_map(image.yx, grid, SIGMA * nominal_px))[None, None].to(known)
+    target = torch.from_numpy(density_map(image.yx, grid, SIGMA * nominal_px))[None, None]
     for block, weight in BLOCKS.items():
         pooled, wanted = (
             functional.avg_pool2d(m, block, ceil_mode=True, divisor_override=1)[0].flatten(1).T
-            for m in (known, target)
+            for m in (known, target.double())
         )
         scale = (weight / len(pooled)) ** 0.5 / block
         yield pooled * scale, wanted * scale
