@@ -269,3 +269,63 @@ def test_a_cell_in_noise_is_something(kind, draw_cells):
     noise = NOISE[kind](np.random.default_rng(0)).astype(np.float32)
     cell = draw_cells([[100, 150]], (200, 300), sigma=5) / 180 * 6 * noise.std()
     assert not normalise(noise + (cell if noise.ndim == 2 else cell[..., None]))[1].empty
+
+
+def light(kind, strength, shape=(300, 400)):
+    """Light that is ``strength`` times as strong at its brightest as at its dimmest."""
+    y, x = (np.linspace(-1, 1, n) for n in shape)
+    y = y[:, None]
+    if kind == "vignette":
+        return strength / (1 + (np.sqrt(strength) - 1) * (y**2 + x**2) / 2) ** 2
+    bright = {
+        "along x": (x + 1) / 2 + 0 * y,
+        "slanting": (x + y + 2) / 4,
+        "bulge": 1 - (y**2 + x**2) / 2,
+        "off centre": np.exp(-((y + 0.4) ** 2 + (x - 0.2) ** 2) / 2),
+    }[kind]
+    return 1 + (strength - 1) * (bright - bright.min()) / np.ptp(bright)
+
+
+LIGHTS = "along x", "slanting", "bulge", "vignette", "off centre"
+UNEVEN = {
+    "multiplied": lambda rng, light, sigma: 60 * light * rng.normal(1, sigma, light.shape),
+    "added": lambda rng, light, sigma: 60 * (light + rng.normal(0, sigma, light.shape)),
+    "photons": lambda rng, light, sigma: rng.poisson(light / sigma**2) * 60 * sigma**2,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("how", UNEVEN)
+@pytest.mark.parametrize("kind", LIGHTS)
+def test_noise_in_uneven_light_is_nothing(kind, how, dtype):
+    rng = np.random.default_rng(0)
+    for strength, sigma in [(1.5, 0.1), (2, 0.3), (3, 0.02)]:
+        field = UNEVEN[how](rng, light(kind, strength), sigma)
+        field = (field * 20).clip(0, 65535) if dtype == np.uint16 else field.clip(0, 255)
+        assert normalise(field.astype(dtype))[1].empty
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.3])
+@pytest.mark.parametrize("how", UNEVEN)
+@pytest.mark.parametrize("kind", LIGHTS)
+def test_a_faint_cell_in_uneven_light_is_something(kind, how, sigma):
+    shape = (300, 400)
+    bright = light(kind, 3)
+    field = UNEVEN[how](np.random.default_rng(0), bright, sigma)
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    for row, column in [(150, 200), (40, 350), (290, 10), (6, 200)]:
+        disc = 1 / (1 + np.exp(np.hypot(y - row, x - column) - 6))
+        here = {"multiplied": bright[row, column], "photons": bright[row, column] ** 0.5}
+        assert not normalise(field + 5 * 60 * sigma * here.get(how, 1) * disc)[1].empty
+
+
+@pytest.mark.parametrize("side", [16, 40, 70, 130, 260])
+def test_a_cell_that_fills_the_image_is_not_taken_for_light(side):
+    y, x = np.ogrid[:side, :side]
+    disc = 1 / (1 + np.exp(np.hypot(y - side / 2, x - side / 2) - side / 4))
+    assert not normalise(np.random.default_rng(0).normal(100, 5, (side, side)) + 50 * disc)[1].empty
+
+
+def test_colours_that_are_equally_bright_are_something():
+    red = np.indices((40, 40)).sum(axis=0) % 2 * 90
+    assert not normalise(np.stack([red, 90 - red, 0 * red], axis=2))[1].empty
