@@ -5,7 +5,7 @@ import torch
 
 from celltally.errors import UserError
 from celltally.learn.data import read_dataset
-from celltally.learn.prepare import diameter_from_dots, prepare
+from celltally.learn.prepare import prepare
 from celltally.progress import drain
 
 
@@ -71,16 +71,6 @@ def test_dark_cells_on_a_bright_ground_are_measured_as_cells(dataset_folder):
     dark = 255 - imageio.imread(path)
     imageio.imwrite(path, np.stack([dark, dark // 2, dark], axis=-1))
     assert prepared(folder)[0].diameter_px == pytest.approx(grey, rel=0.5)
-
-
-def test_diameter_from_area():
-    grey = np.zeros((100, 100), dtype=np.float32)
-    y, x = np.mgrid[:100, :100]
-    for centre in (20, 50, 80):
-        grey[np.hypot(y - centre, x - centre) <= 10] = 1
-    assert diameter_from_dots(grey, 3) == pytest.approx(20, abs=1)
-    assert diameter_from_dots(grey, 0) is None
-    assert diameter_from_dots(np.zeros((5, 5), dtype=np.float32), 3) is None
 
 
 def test_progress_and_nothing_at_all(dataset_folder):

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 from torch import nn
 from torch.nn import functional
 
 from celltally.diameter import BANDS, FIRST_SIGMA, band_features
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import read_dataset, sample_dots
-from celltally.learn.prepare import diameter_from_dots
 from celltally.preprocess import normalise
 from celltally.scale import rescale
 
-__all__ = ["examples", "learn_diameter"]
+__all__ = ["diameter_from_dots", "examples", "learn_diameter"]
 
 #: Every image is shown at its own size and at this many others.
 RESCALINGS = 5
@@ -53,6 +53,18 @@ def examples(
                 diameters.append(diameter * factor)
                 names.append(dataset.name)
     return np.stack(features), np.array(diameters, dtype=np.float32), names
+
+
+def diameter_from_dots(grey: NDArray[np.float32], dots: int) -> float | None:
+    """Mean cell diameter in pixels of a fluorescence image whose number of cells is known.
+
+    The foreground's area (Otsu's threshold) is shared by the dots. None without
+    dots.
+    """
+    if dots == 0 or not grey.max() > grey.min():
+        return None
+    area = float((grey > threshold_otsu(np.sqrt(np.clip(grey, 0, None))) ** 2).sum())
+    return max(4.0, 2.0 * float(np.sqrt(area / dots / np.pi)))
 
 
 def learn_diameter(

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from celltally.diameter import diameter_of
@@ -18,7 +17,7 @@ from celltally.preprocess import normalise
 from celltally.scale import density_grid, model_shape, rescale, thumbnail
 from celltally.types import Grid, Progress
 
-__all__ = ["PreparedImage", "diameter_from_dots", "prepare"]
+__all__ = ["PreparedImage", "prepare"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +94,7 @@ def _prepare(dataset: Dataset, sample: Sample, nominal_px: float) -> PreparedIma
     values, _ = normalise(pixels)
     yx = None if sample.dots is None else sample_dots(sample, image_shape).yx
     diameter = dataset.diameter_px
-    if diameter is None and yx is not None and len(values) == 1:
-        diameter = diameter_from_dots(values[0], len(yx))
-    # In colour the foreground may be the dark part, and counts tell no area per cell.
+    # The estimate, although dots would tell more: a user's image is counted with it as well.
     diameter = diameter or diameter_of(values) or nominal_px
     shape = model_shape(image_shape, diameter, nominal_px)
     factor = np.array(shape) / image_shape
@@ -111,15 +108,3 @@ def _prepare(dataset: Dataset, sample: Sample, nominal_px: float) -> PreparedIma
         diameter_px=float(diameter),
         image_shape=image_shape,
     )
-
-
-def diameter_from_dots(grey: NDArray[np.float32], dots: int) -> float | None:
-    """Mean cell diameter in pixels of a fluorescence image whose number of cells is known.
-
-    The foreground's area (Otsu's threshold) is shared by the dots. None without
-    dots.
-    """
-    if dots == 0 or not grey.max() > grey.min():
-        return None
-    area = float((grey > threshold_otsu(np.sqrt(np.clip(grey, 0, None))) ** 2).sum())
-    return max(4.0, 2.0 * float(np.sqrt(area / dots / np.pi)))
