@@ -21,9 +21,11 @@ __all__ = [
     "threshold_for_count",
 ]
 
-# All lengths in cell diameters. A trained density has peaks of sigma 0.15-0.2.
-_SMOOTHING = 0.05  # takes off what one density cell says against its neighbours
-_SEPARATION = 0.15  # two maxima nearer than this are one cell
+# All lengths in cell diameters. A trained density has peaks of sigma 0.15-0.2. Chosen on
+# `val` of seven sets: 0.05 and 0.15 set two dots into one nucleus of H&E (F1 0.81 instead of
+# 0.84 for bone marrow, 0.68 instead of 0.72 for colon), much more merges bacteria.
+_SMOOTHING = 0.08  # takes off what one density cell says against its neighbours
+_SEPARATION = 0.25  # two maxima nearer than this are one cell
 _REACH = 0.5  # how far a candidate's own mass reaches
 _OWN_SIGMA = 0.18  # by how much it gives way to its neighbours
 # Less mass than this is no candidate: the ripple of an empty background.
