@@ -17,7 +17,7 @@ from celltally.types import Calibration
 __all__ = ["ModelSection"]
 
 #: Pictures of prototypes that a dock of usual width has room for, and their side.
-MOST_PICTURES, PICTURE_PX = 6, 40
+MOST_PICTURES, PICTURE_PX = 5, 40
 
 
 class ModelSection(Section):
