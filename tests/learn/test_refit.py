@@ -46,7 +46,7 @@ def test_it_ends_in_the_same_density_wherever_it_starts(network, prepared_images
     assert float((density_of(network, images[1]) - best).abs().max()) < 0.1 * strange
 
 
-def test_no_other_weights_have_a_smaller_error(network, prepared_images):
+def test_the_count_alone_is_met_where_nothing_else_is_known(network, prepared_images):
     images = prepared_images(counts=[6])
     counted = [replace(images[0], yx=None)]
     refit(network, counted)

@@ -20,13 +20,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from celltally.density import density_map
-from celltally.devices import autocast
 from celltally.learn.batches import SIGMA
+from celltally.learn.features import image_features, model_grid
 from celltally.learn.prepare import PreparedImage
 from celltally.networks import HasPrototypes
 from celltally.record import PatchRecord, PrototypeRecord
-from celltally.scale import MARGIN, pad_with_margin
-from celltally.types import Grid, Progress
+from celltally.types import Progress
 
 __all__ = ["Gallery", "iter_project"]
 
@@ -131,15 +130,8 @@ def _search(
     finds: list[list[_Find]] = [[] for _ in kinds]
     for done, image in enumerate(images, start=1):
         cells, background = _places(image, network.stride, nominal_px)
-        values = image.values.float().expand(3, -1, -1)[None].to(device)
         with torch.inference_mode():
-            with autocast(device):
-                context = network.encode_context(image.thumbnail[None].to(device))
-                features = network.features(pad_with_margin(values, network.multiple), context)
-            features = features.float()
-            first = MARGIN // network.stride
-            rows, columns = (slice(first, first + n) for n in cells.shape)
-            features = features[..., rows, columns]
+            features = image_features(network, image, device)
             distances = network.distances(features)[0].cpu()
             features = features[0].cpu()
         for k, kind in enumerate(kinds):
@@ -159,8 +151,7 @@ def _places(
     image: PreparedImage, stride: int, nominal_px: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Density cells that hold a dot, and those that no dot reaches."""
-    height, width = image.values.shape[1:]
-    grid = Grid((-(-height // stride), -(-width // stride)), (float(stride),) * 2)
+    grid = model_grid(image, stride)
     yx = image.yx if image.yx is not None else np.empty((0, 2))
     cells = np.zeros(grid.shape, dtype=bool)
     at = np.floor(grid.to_cells(yx)).astype(int).clip(0, np.array(grid.shape) - 1)

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from celltally.density import density_map
-from celltally.devices import autocast
 from celltally.learn.batches import SIGMA
+from celltally.learn.features import image_features, model_grid
 from celltally.learn.prepare import PreparedImage
 from celltally.networks import HasPrototypes
-from celltally.scale import MARGIN, pad_with_margin
-from celltally.types import Grid, Progress
+from celltally.types import Progress
 
 __all__ = ["iter_refit"]
 
@@ -81,24 +80,18 @@ def _equations(
     network: HasPrototypes, image: PreparedImage, nominal_px: float, device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Rows ``(n, K + 1)`` of similarities and one, and the counts ``(n, 1)`` that they give."""
-    height, width = (-(-side // network.stride) for side in image.values.shape[1:])
-    # At model scale, as the dots are.
-    grid = Grid((height, width), (float(network.stride),) * 2)
-    values = image.values.float().expand(3, -1, -1)[None].to(device)
     with torch.inference_mode():
-        with autocast(device):
-            context = network.encode_context(image.thumbnail[None].to(device))
-            features = network.features(pad_with_margin(values, network.multiple), context)
-        similarities = network.similarities(network.distances(features.float()))
-    first = MARGIN // network.stride
-    rows, columns = (slice(first, first + n) for n in grid.shape)
+        similarities = network.similarities(
+            network.distances(image_features(network, image, device))
+        )
     # Sums of many similar numbers are taken in float64, which not every device has.
-    known = similarities[..., rows, columns].cpu().double()
+    known = similarities.cpu().double()
     known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
     scale = ((image.count + 1.0) / WHOLE) ** 0.5
     yield known.sum(dim=(2, 3)) / scale, known.new_full((1, 1), image.count / scale)
     if image.yx is None:
         return
+    grid = model_grid(image, network.stride)
     target = torch.from_numpy(density_map(image.yx, grid, SIGMA * nominal_px))[None, None]
     for block, weight in BLOCKS.items():
         pooled, wanted = (
