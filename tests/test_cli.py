@@ -609,6 +609,7 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     more = ["--steps", "3", "--val", str(dataset), "--sample", "Discs.", "--json"]
     more += ["--weight", f"{read_dataset(dataset).name}=2.5"]
     more += ["--learning-rate", "0.002", "--augmentation", "slight"]
+    more += ["--augmentation", f"{read_dataset(dataset).name}=mild"]
     assert run([*common, *more]) == 0
     output = capsys.readouterr()
     assert fake_training["data"] == [dataset]
@@ -618,6 +619,8 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     assert fake_training["fit"].set_weights == {read_dataset(dataset).name: 2.5}
     assert fake_training["fit"].learning_rate == 0.002
     assert fake_training["fit"].augmentation == AUGMENTATIONS["slight"]
+    of_one = {read_dataset(dataset).name: AUGMENTATIONS["mild"]}
+    assert fake_training["fit"].set_augmentations == of_one
     assert "validation error 1" in output.err
     assert "loss 0.5" in output.err
     assert json.loads(output.out)["path"] == str(out)
@@ -658,6 +661,8 @@ def test_a_training_that_starts_from_a_model_goes_slower(fake_training, dataset,
         (["--learning-rate", "0"], "--learning-rate 0 cannot be used"),
         (["--learning-rate", "nan"], "--learning-rate nan"),
         (["--augmentation", "much"], "full, mild, slight"),
+        (["--augmentation", "elsewhere=mild"], "'elsewhere'"),
+        (["--augmentation", "mild", "--augmentation", "full"], "as in vgg=full"),
     ],
 )
 def test_train_refuses_wrong_arguments(fake_training, dataset, tmp_path, capsys, options, words):

@@ -143,6 +143,28 @@ def test_empty_fields_are_mixed_in(image):
     assert next(batches([colour] * 2, only_blank, count=16)).counts.sum() > 0
 
 
+def test_a_set_has_an_augmentation_of_its_own(image):
+    images = [image(dataset="a"), image(dataset="b", shape=(60, 60))]
+    source = batches(images, None, count=40)
+    source.set_augmentations = {"b": Augmentation(blank=1.0)}
+    crops = [source._crop(images[i % 2], 160) for i in range(8)]
+    empty = [float(density.sum()) == 0 for _, _, density in crops]
+    assert empty == [False, True] * 4
+
+
+def test_whole_images_of_a_set_have_an_augmentation_of_their_own(image):
+    images = [image((40, 60), dataset="a", count=1), image((40, 60), dataset="b", count=2)]
+    batch = next(
+        CountBatches(
+            images, count=16, multiple=16, stride=2, rng=np.random.default_rng(0),
+            augmentation=None, set_augmentations={"b": Augmentation(gain=3.0)},
+        )
+    )  # fmt: skip
+    sums = batch.images.sum(dim=(1, 2, 3))
+    assert len(set(sums[batch.counts == 1].tolist())) == 1
+    assert len(set(sums[batch.counts == 2].tolist())) > 1
+
+
 def test_the_same_seed_draws_the_same_batches(image):
     images = [image(seed=s) for s in range(3)]
     first, second, other = (batches(images, Augmentation(), seed=seed) for seed in (3, 3, 4))

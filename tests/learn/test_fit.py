@@ -21,6 +21,7 @@ from celltally.learn.fit import (
 from celltally.learn.losses import count_loss
 from celltally.networks import CountingNetwork, Output, build
 from celltally.progress import drain
+from celltally.types import Progress
 
 FAST = FitConfig(crop=32, batch=2, count_batch=2, count_every=2, validate_every=4)
 
@@ -123,6 +124,42 @@ def test_validation_and_the_best_weights(new_network, prepared_images, fabric, m
     assert torch.equal(weights(network), best[-1][1])
     assert not network.training
     assert all(p.requires_grad for p in network.parameters())
+
+
+def test_finished_weights_are_judged_and_kept_while_the_training_goes_on_from_its_own(
+    new_network, prepared_images, fabric
+):
+    images = prepared_images(counts=[5, 8])
+    best = []
+
+    def finish(candidate):
+        with torch.no_grad():
+            candidate.head.bias.fill_(123.0)
+        yield Progress(1, 1, "finishing")
+
+    losses = []
+    for finisher in (None, finish):
+        learning, seen = new_network(), []
+        job = fit(
+            learning, images, fabric, val=images[:1], steps=8, finish=finisher,
+            on_best=lambda net, step: best.append(float(net.head.bias.detach())),
+        )  # fmt: skip
+        drain(job, seen.append)
+        losses.append([p.values["loss"] for p in seen if p.message == "training"])
+    assert losses[0] == losses[1]
+    assert best[-1] == float(learning.head.bias.detach()) == 123.0
+
+
+def test_without_validation_the_last_weights_are_finished(new_network, prepared_images, fabric):
+    network, finished = new_network(), []
+
+    def finish(candidate):
+        finished.append(weights(candidate))
+        yield Progress(1, 1, "finishing")
+
+    drain(fit(network, prepared_images(counts=[5]), fabric, steps=5, finish=finish))
+    assert len(finished) == 1
+    assert torch.equal(weights(network), finished[0])
 
 
 def stop(job, how):

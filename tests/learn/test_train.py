@@ -7,9 +7,11 @@ from celltally.errors import UserError
 from celltally.learn.fit import FitConfig
 from celltally.learn.seen import image_hash
 from celltally.learn.train import iter_train, make_plan
+from celltally.learn.validate import validate
 from celltally.model import Model
 from celltally.predict import predict
 from celltally.progress import drain
+from celltally.types import Progress
 
 FAST = FitConfig(crop=32, batch=2, count_batch=2, count_every=2, validate_every=3)
 
@@ -417,7 +419,7 @@ def test_every_step_of_the_budget_is_used(train, data, tiny_config, network):
     assert model.record.training["steps"] == 40
 
 
-def test_ending_in_the_last_stage_leaves_projected_prototypes(train, data, tmp_path):
+def test_ending_in_the_last_stage_leaves_prototypes_to_show(train, data, tmp_path):
     job = train(data, steps=40)
     for _ in job:
         folder = tmp_path / "model"
@@ -426,7 +428,32 @@ def test_ending_in_the_last_stage_leaves_projected_prototypes(train, data, tmp_p
     job.close()
     left = Model.load(folder)
     assert not left.record.is_calibrated
-    assert "validation error after projection and refit" in left.record.training
+    assert left.record.training["steps"] == 36
+
+
+def test_what_is_saved_at_any_time_has_projected_prototypes(train, data, tmp_path, monkeypatch):
+    """And what validation judges as well, so that it judges what would ship."""
+    finished, judged = [], []
+
+    def project(network, images, **where):
+        finished.append(network)
+        yield Progress(1, 1, "projecting")
+
+    def judge(network, images, device):
+        judged.append(network)
+        return validate(network, images, device)
+
+    monkeypatch.setattr("celltally.learn.train.iter_project", project)
+    monkeypatch.setattr("celltally.learn.fit.validate", judge)
+    job = train(data, steps=20)
+    for step in job:
+        if step.values.get("val_error") is not None:
+            break
+    assert Model.load(tmp_path / "model").record.training["steps"] == 3
+    assert judged == finished
+    drain(job)
+    assert judged == finished
+    assert len(judged) > 3
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
@@ -74,13 +74,13 @@ def train(
         typer.Option(help="Peak learning rate (0.0015; 0.0005 with --start)."),
     ] = None,
     augmentation: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="STRENGTH",
-            help="How much images are changed: full, mild (one microscope and stain) or slight "
-            "(images that are made alike).",
+            help="How much images are changed: full (the default), mild (one microscope and "
+            "stain) or slight (images that are made alike); of one data set, as in vgg=slight.",
         ),
-    ] = "full",
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="How many GPUs.")] = 1,
@@ -105,6 +105,7 @@ def train(
         )
     _check_places(data, val or [], calibrate or [], out=out)
     set_weights = _set_weights(weight or [], data)
+    strength, set_strengths = _strengths(augmentation or [], data)
     parent = None
     if start is not None:
         from celltally import zoo
@@ -116,10 +117,11 @@ def train(
     from celltally.learn.fit import STARTED_RATE, FitConfig
     from celltally.learn.train import iter_train
 
-    if augmentation not in AUGMENTATIONS:
-        raise UserError(
-            f"there is no augmentation {augmentation!r}; use one of: {', '.join(AUGMENTATIONS)}"
-        )
+    for given in (strength, *set_strengths.values()):
+        if given not in AUGMENTATIONS:
+            raise UserError(
+                f"there is no augmentation {given!r}; use one of: {', '.join(AUGMENTATIONS)}"
+            )
     usual = FitConfig.learning_rate if parent is None else STARTED_RATE
 
     job = iter_train(
@@ -138,7 +140,8 @@ def train(
         fit=FitConfig(
             learning_rate=learning_rate or usual,
             set_weights=set_weights,
-            augmentation=AUGMENTATIONS[augmentation],
+            augmentation=AUGMENTATIONS[strength],
+            set_augmentations={name: AUGMENTATIONS[s] for name, s in set_strengths.items()},
         ),
     )
     _run(job, "training", out, minutes, as_json)
@@ -146,8 +149,6 @@ def train(
 
 def _set_weights(given: list[str], data: list[Path]) -> dict[str, float]:
     """Read ``SET=NUMBER``; each set must be one of the data sets."""
-    from celltally.learn.data import read_dataset
-
     weights = {}
     for text in given:
         name, _, number = text.partition("=")
@@ -157,13 +158,35 @@ def _set_weights(given: list[str], data: list[Path]) -> dict[str, float]:
             weights[name] = math.nan
         if not (math.isfinite(weights[name]) and weights[name] > 0):
             raise UserError(f"--weight {text} cannot be used: give SET=NUMBER, such as mbm=2")
-    names = {read_dataset(folder).name for folder in data} if weights else set()
-    if unknown := sorted(weights.keys() - names):
-        raise UserError(
-            f"--weight names the data set {unknown[0]!r}, but DATA has "
-            f"{', '.join(sorted(names))}; use one of these"
-        )
+    _check_sets("--weight", weights, data)
     return weights
+
+
+def _strengths(given: list[str], data: list[Path]) -> tuple[str, dict[str, str]]:
+    """Read ``STRENGTH`` for all and ``SET=STRENGTH``; each set must be one of the data sets."""
+    named = dict(text.split("=", 1) for text in given if "=" in text)
+    alike = [text for text in given if "=" not in text]
+    if len(alike) > 1:
+        raise UserError(
+            f"--augmentation gives {alike[0]!r} and {alike[1]!r} for all data sets; give one, or "
+            f"name a set, as in vgg={alike[1]}"
+        )
+    _check_sets("--augmentation", named, data)
+    return (alike[0] if alike else "full"), named
+
+
+def _check_sets(option: str, named: Iterable[str], data: list[Path]) -> None:
+    """Raise a UserError where an option names what is no data set of the training."""
+    from celltally.learn.data import read_dataset
+
+    if not (names := set(named)):
+        return
+    there = {read_dataset(folder).name for folder in data}
+    if unknown := sorted(names - there):
+        raise UserError(
+            f"{option} names the data set {unknown[0]!r}, but DATA has "
+            f"{', '.join(sorted(there))}; use one of these"
+        )
 
 
 def calibrate(

@@ -89,6 +89,8 @@ class DotBatches:
         None for none.
     set_weights
         How often a data set is drawn against the others, 1 where it is not named.
+    set_augmentations
+        Augmentation of a data set, where it is not the others'.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class DotBatches:
         rng: np.random.Generator,
         augmentation: Augmentation | None,
         set_weights: Mapping[str, float] | None = None,
+        set_augmentations: Mapping[str, Augmentation] | None = None,
     ) -> None:
         self.sets: dict[str, list[PreparedImage]] = {}
         for image in images:
@@ -114,6 +117,7 @@ class DotBatches:
         self.sigma = SIGMA * nominal_px
         self.nominal_px = nominal_px
         self.rng, self.augmentation = rng, augmentation
+        self.set_augmentations = dict(set_augmentations or {})
 
     def __next__(self) -> Batch:
         """Draw a batch."""
@@ -134,7 +138,8 @@ class DotBatches:
         return images[self.rng.integers(len(images))]
 
     def _crop(self, image: PreparedImage, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng, change, channels = self.rng, self.augmentation, image.values.shape[0]
+        rng, channels = self.rng, image.values.shape[0]
+        change = self.set_augmentations.get(image.dataset, self.augmentation)
         grid = Grid((size // self.stride,) * 2, (float(self.stride),) * 2)
         thumb = image.thumbnail
         if change is not None and image.is_grey and rng.random() < change.blank:
@@ -185,10 +190,12 @@ class CountBatches:
         stride: int,
         rng: np.random.Generator,
         augmentation: Augmentation | None,
+        set_augmentations: Mapping[str, Augmentation] | None = None,
     ) -> None:
         self.images, self.count = list(images), count
         self.multiple, self.stride = multiple, stride
         self.rng, self.augmentation = rng, augmentation
+        self.set_augmentations = dict(set_augmentations or {})
 
     def __next__(self) -> Batch:
         """Draw a batch, padded with zeros to a common shape."""
@@ -213,14 +220,15 @@ class CountBatches:
     def _whole(self, image: PreparedImage) -> tuple[Tensor, Tensor]:
         """Values of a changed image, and its thumbnail."""
         values = image.values.float()
-        if self.augmentation is None:
+        change = self.set_augmentations.get(image.dataset, self.augmentation)
+        if change is None:
             return values, image.thumbnail
-        zoom = float(self.augmentation.zoom ** self.rng.uniform(-0.5, 0.5))
+        zoom = float(change.zoom ** self.rng.uniform(-0.5, 0.5))
         shape = [max(1, round(side * zoom)) for side in values.shape[1:]]
         values = functional.interpolate(
             values[None], shape, mode="bilinear", antialias=True, align_corners=False
         )[0]
-        values = self.augmentation.photometric(_flipped(values, self.rng), self.rng)
+        values = change.photometric(_flipped(values, self.rng), self.rng)
         return values, thumbnail(values)
 
 

@@ -110,6 +110,8 @@ class FitConfig:
         where it is not named.
     augmentation
         None for none.
+    set_augmentations
+        That of a data set by its name, where it is not the others'.
     """
 
     crop: int = 256
@@ -130,6 +132,7 @@ class FitConfig:
     seed: int = 0
     set_weights: Mapping[str, float] = field(default_factory=dict)
     augmentation: Augmentation | None = field(default_factory=Augmentation)
+    set_augmentations: Mapping[str, Augmentation] = field(default_factory=dict)
 
 
 def make_fabric(device: str = "auto", *, devices: int = 1) -> Fabric:
@@ -173,13 +176,14 @@ def iter_fit(
     nominal_px: float,
     parameters: Iterable[nn.Parameter] | None = None,
     loss: Callable[[CountingNetwork, Batch, FitConfig], Tensor] | None = None,
+    finish: Callable[[CountingNetwork], Generator[Progress, None, None]] | None = None,
     on_best: Callable[[CountingNetwork, int], None] | None = None,
 ) -> Generator[Progress, None, int]:
     """Train a network in place; it ends with its best averaged weights.
 
     However the generator ends (exhausted, closed, interrupted), the network then
-    holds the averaged weights that had the smallest validation error, or the last
-    ones where nothing was validated.
+    holds the averaged and finished weights that had the smallest validation error, or
+    the last ones where nothing was validated: finished, unless it was ended early.
 
     Parameters
     ----------
@@ -197,8 +201,11 @@ def iter_fit(
         What is trained; None for everything but the variance head.
     loss
         Loss of a batch; None for the sum of all that apply.
+    finish
+        Makes of averaged weights what would ship, in place, before they are validated;
+        the training goes on from those that it had.
     on_best
-        Called with the averaged network and the step whenever it is the best yet, and
+        Called with the averaged, finished network and the step whenever it is the best yet, and
         at the end where nothing was validated.
 
     Yields
@@ -251,14 +258,19 @@ def iter_fit(
             step += 1
             values = {"loss": float(value.detach())}
             spent = fabric.broadcast(budget.spent(step, time.monotonic() - start))
-            if val and (step % every == 0 or spent >= 1.0):
-                scores = validate(mean, val, fabric.device)
-                error = overall_error(scores)
-                values |= {"val_mae": _mean_mae(scores), "val_error": error}
+            if spent >= 1.0 or (val and step % every == 0):
+                candidate = copy.deepcopy(mean)
+                if finish is not None:
+                    yield from finish(candidate)
+                error = 0.0  # where nothing validates, the last is the best
+                if val:
+                    scores = validate(candidate, val, fabric.device)
+                    error = overall_error(scores)
+                    values |= {"val_mae": _mean_mae(scores), "val_error": error}
                 if error < best_error:
-                    best_error, best_weights = error, copy.deepcopy(mean.state_dict())
+                    best_error, best_weights = error, candidate.state_dict()
                     if on_best is not None:
-                        on_best(mean, step)
+                        on_best(candidate, step)
                 network.train()
             total = budget.steps or max(step, math.ceil(step / max(spent, 1e-6)))
             yield Progress(step, total, "training", values)
@@ -357,6 +369,7 @@ class _Batches:
                 rng=rng,
                 augmentation=config.augmentation,
                 set_weights=config.set_weights,
+                set_augmentations=config.set_augmentations,
             )
             if dotted
             else None
@@ -369,6 +382,7 @@ class _Batches:
                 stride=network.stride,
                 rng=rng,
                 augmentation=config.augmentation,
+                set_augmentations=config.set_augmentations,
             )
             if counted
             else None

@@ -1,6 +1,7 @@
 """A whole training, from data set folders to a calibrated model folder (design §3).
 
-fit with averaged weights → projection → refit of the last layer → variance head →
+fit, where validation chooses those averaged weights that are best with projected
+prototypes and a refitted last layer → patches of the prototypes → variance head →
 rounding to what is stored → validation → calibration.
 """
 
@@ -29,11 +30,12 @@ from celltally.learn.fit import (
     make_fabric,
     variance_only,
 )
+from celltally.learn.gallery import Gallery, iter_gallery
 from celltally.learn.prepare import PreparedImage, prepare
-from celltally.learn.push import Gallery, iter_project
+from celltally.learn.push import iter_project
 from celltally.learn.refit import iter_refit
 from celltally.learn.seen import check_unseen, image_hash, image_hashes
-from celltally.learn.validate import overall_error, validate
+from celltally.learn.validate import validate
 from celltally.model import Model
 from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
 from celltally.record import ModelRecord, TrainingSet
@@ -269,25 +271,24 @@ class _Trainer:
         self.chosen_by = image_hashes(
             (s for _, s in plan.val), () if before is None else before.chosen_by
         )
-        self.notes: dict[str, Any] = {}
 
     def run(self, device: str) -> Generator[Progress, None, Model]:
         share = VARIANCE_SHARE if isinstance(self.network, HasVariance) else 0.0
         fit, variance = self.budget.share(1 - share), self.budget.share(share)
-        if self.parent is not None and isinstance(self.network, HasPrototypes):
-            # The parent's prototypes may lie in images of another kind.
-            yield from self._push(self.network)
+        if self.parent is not None:  # whose prototypes may lie in images of another kind
+            yield from self._finish(self.network)
         self.steps = yield from iter_fit(
             self.network, self.train, self.val, self.config, fit, self.fabric,
-            nominal_px=self.nominal_px, on_best=self._save_best,
+            nominal_px=self.nominal_px, finish=self._finish, on_best=self._save_best,
         )  # fmt: skip
         if isinstance(self.network, HasPrototypes):
-            self._note("before projection")
-            yield from self._push(self.network)
-            self._note("after projection and refit")
+            yield from self._show(self.network)
             self._save_best(self.network, self.steps)
         if isinstance(self.network, HasVariance):
-            quick = replace(self.config, validate_every=10**9, weight_decay=0.0, augmentation=None)
+            quick = replace(
+                self.config, validate_every=10**9, weight_decay=0.0, augmentation=None,
+                set_augmentations={},
+            )  # fmt: skip
             self.steps += yield from iter_fit(
                 self.network, self.train, (), quick, variance, self.fabric,
                 nominal_px=self.nominal_px, loss=variance_only,
@@ -304,23 +305,21 @@ class _Trainer:
             model = self._save(model)
         return model
 
-    def _push(self, network: HasPrototypes) -> Generator[Progress, None, None]:
+    def _finish(self, network: CountingNetwork) -> Generator[Progress, None, None]:
         """Project the prototypes, and fit the last layer to where they now are."""
+        if isinstance(network, HasPrototypes):
+            where: dict[str, Any] = {"nominal_px": self.nominal_px, "device": self.fabric.device}
+            yield from iter_project(network, self.train, **where)
+            yield from iter_refit(network, self.train, **where)
+
+    def _show(self, network: HasPrototypes) -> Generator[Progress, None, None]:
+        """Find what the prototypes look like."""
         # A name that stands for sets of several licences is shown under the strictest.
         hidden = {d.name for d, _ in self.plan.train if not d.is_cc0}
-        self.gallery = yield from iter_project(
+        self.gallery = yield from iter_gallery(
             network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
             cc0=frozenset(d.name for d, _ in self.plan.train) - hidden,
         )  # fmt: skip
-        yield from iter_refit(
-            network, self.train, nominal_px=self.nominal_px, device=self.fabric.device
-        )
-
-    def _note(self, stage: str) -> None:
-        """Write the validation error at a stage into the record."""
-        if self.val:
-            scores = validate(self.network, self.val, self.fabric.device)
-            self.notes[f"validation error {stage}"] = round(overall_error(scores), 4)
 
     def _save_best(self, network: CountingNetwork, step: int) -> None:
         self.steps = step
@@ -350,10 +349,9 @@ class _Trainer:
                 "crops per step": f"{self.config.batch} of {self.config.crop} px, "
                 "or more of smaller ones",
                 "learning rate": self.config.learning_rate,
-                "augmentation": name_of(self.config.augmentation),
+                "augmentation": _changes(self.config),
                 "crops drawn": _told(self.config.set_weights),
                 **({"left out": _counted(self.plan.left_out)} if self.plan.left_out else {}),
-                **self.notes,
             },
             parent=None if self.parent is None else self.parent.sha256,
             created=date.today().isoformat(),
@@ -367,6 +365,12 @@ def _told(set_weights: Mapping[str, float]) -> str:
         return "from every set alike"
     named = ", ".join(f"{name} × {weight:g}" for name, weight in set_weights.items())
     return f"{named}, others × 1"
+
+
+def _changes(config: FitConfig) -> str:
+    """Say how strongly crops are changed, for the record."""
+    named = [f"{name} {name_of(change)}" for name, change in config.set_augmentations.items()]
+    return ", ".join([*named, ("others " if named else "") + name_of(config.augmentation)])
 
 
 def _counted(left_out: Pairs) -> str:

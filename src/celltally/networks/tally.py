@@ -148,7 +148,9 @@ class _Trunk(HasVariance):
             skips.append(x)
         x = skips.pop()
         for level in reversed(range(len(self.decoder))):
-            x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest")
+            # No block follows at the finest level that could smooth the squares away.
+            mode = "nearest" if level else "bilinear"
+            x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode=mode)
             x = self.decoder[level](x.add_(skips.pop()))
         return x
 
@@ -302,5 +304,6 @@ def _reach(config: TallyPlainConfig) -> int:
             blocks += config.decoder_blocks[level]
         reach += cell * blocks * ResidualBlock.reach
         reach += cell if level else 0  # a cell of this level spans `cell` pixels
+        reach += cell if level == 1 else 0  # and is mixed with its neighbours
     multiple: int = 2**levels
     return -(-reach // multiple) * multiple
