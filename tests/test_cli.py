@@ -663,6 +663,7 @@ def test_a_training_that_starts_from_a_model_goes_slower(fake_training, dataset,
         (["--augmentation", "much"], "full, mild, slight"),
         (["--augmentation", "elsewhere=mild"], "'elsewhere'"),
         (["--augmentation", "mild", "--augmentation", "full"], "as in vgg=full"),
+        (["--augmentation", "a=mild", "--augmentation", "a=full"], "'mild' and 'full' for 'a'"),
     ],
 )
 def test_train_refuses_wrong_arguments(fake_training, dataset, tmp_path, capsys, options, words):
@@ -704,3 +705,28 @@ def test_a_user_error_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(zoo, "available", refusing)
     assert run(["models"]) == 2
     assert sentence(capsys.readouterr().err) == "first second"
+
+
+# ---- time that is left ----
+
+
+def test_the_time_left_is_that_of_the_part_that_is_told(monkeypatch):
+    """Parts take turns: weights are finished in the middle of a training."""
+    from celltally.cli import learning
+
+    now = [0.0]
+    monkeypatch.setattr(learning.time, "monotonic", lambda: now[0])
+    clock = learning._Clock(None)
+
+    def tell(seconds, done, total, message):
+        now[0] += seconds
+        return clock.tell(Progress(done, total, message)).rpartition(" · ")[2]
+
+    texts = [tell(1, step, 1000, "training") for step in range(1, 101)]
+    assert texts[-1] == "15 min left of this part"
+    assert [tell(2, step, 60, "refitting") for step in range(1, 61)][
+        29
+    ] == "1 min left of this part"
+    assert tell(1, 101, 1000, "training") == "15 min left of this part"
+    # The next time a part begins its time begins, too.
+    assert tell(60, 1, 60, "refitting") == "59 min left of this part"

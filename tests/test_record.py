@@ -98,6 +98,7 @@ def test_a_record_that_is_no_text(folder):
     ("entries", "words"),
     [
         ({"format_version": FORMAT_VERSION + 1}, "update celltally"),
+        ({"format_version": FORMAT_VERSION - 1}, "train the model again"),
         ({"format_version": ...}, "damaged"),
         ({"colour": "red"}, "unknown entry 'colour'"),
         ({"path": "/"}, "unknown entry 'path'"),

@@ -31,7 +31,9 @@ __all__ = [
     "sha256_of",
 ]
 
-FORMAT_VERSION = 1
+#: Raised whenever the same config and weights would count otherwise (2: the last upsampling
+#: of `tally` is bilinear).
+FORMAT_VERSION = 2
 RECORD, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.json"
 CARD, PROTOTYPES = "README.md", "prototypes/prototypes.json"
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt")
@@ -232,6 +234,11 @@ def read_record(folder: str | Path) -> ModelRecord:
         raise UserError(
             f"{path} has format version {version}, this program reads up to {FORMAT_VERSION}; "
             "update celltally"
+        )
+    if type(version) is int and version < FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version}: its weights were made for a program that counts "
+            f"otherwise than this one (version {FORMAT_VERSION}); train the model again"
         )
     expected = get_type_hints(ModelRecord)
     del expected["path"]

@@ -43,7 +43,7 @@ def one_side(monkeypatch):
     monkeypatch.setattr(module, "SIDES", (1.0,))
 
 
-def batches(images, augmentation=None, seed=0, size=64, count=4, stride=2):
+def batches(images, augmentation=None, seed=0, size=64, count=4, stride=2, **options):
     return DotBatches(
         images,
         size=size,
@@ -53,6 +53,7 @@ def batches(images, augmentation=None, seed=0, size=64, count=4, stride=2):
         nominal_px=12.0,
         rng=np.random.default_rng(seed),
         augmentation=augmentation,
+        **options,
     )
 
 
@@ -145,8 +146,7 @@ def test_empty_fields_are_mixed_in(image):
 
 def test_a_set_has_an_augmentation_of_its_own(image):
     images = [image(dataset="a"), image(dataset="b", shape=(60, 60))]
-    source = batches(images, None, count=40)
-    source.set_augmentations = {"b": Augmentation(blank=1.0)}
+    source = batches(images, None, set_augmentations={"b": Augmentation(blank=1.0)})
     crops = [source._crop(images[i % 2], 160) for i in range(8)]
     empty = [float(density.sum()) == 0 for _, _, density in crops]
     assert empty == [False, True] * 4

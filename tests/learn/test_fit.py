@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from celltally.errors import UserError
+from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.batches import CountBatches, DotBatches
 from celltally.learn.fit import (
     Budget,
@@ -150,16 +151,88 @@ def test_finished_weights_are_judged_and_kept_while_the_training_goes_on_from_it
     assert best[-1] == float(learning.head.bias.detach()) == 123.0
 
 
+def fill(candidate):
+    """Finish weights in a way that can be told."""
+    with torch.no_grad():
+        candidate.head.bias.fill_(123.0)
+    yield Progress(1, 1, "finishing")
+
+
+def bias(network):
+    return float(network.head.bias.detach())
+
+
 def test_without_validation_the_last_weights_are_finished(new_network, prepared_images, fabric):
-    network, finished = new_network(), []
+    network, best = new_network(), []
+    drain(
+        fit(
+            network, prepared_images(counts=[5]), fabric, steps=5, finish=fill,
+            on_best=lambda net, step: best.append((step, bias(net))),
+        )
+    )  # fmt: skip
+    assert best == [(5, 123.0)]
+    assert bias(network) == 123.0
 
-    def finish(candidate):
-        finished.append(weights(candidate))
-        yield Progress(1, 1, "finishing")
 
-    drain(fit(network, prepared_images(counts=[5]), fabric, steps=5, finish=finish))
-    assert len(finished) == 1
-    assert torch.equal(weights(network), finished[0])
+@pytest.mark.parametrize("time", [1, 2])
+def test_ending_while_weights_are_finished(new_network, prepared_images, fabric, time):
+    """The first time nothing is finished yet; later the best so far is kept."""
+    images = prepared_images(counts=[5, 8])
+    network, best = new_network(), []
+    job = fit(
+        network, images, fabric, val=images[:1], steps=100, finish=fill,
+        on_best=lambda net, step: best.append((step, bias(net))),
+    )  # fmt: skip
+    finishing = (p for p in job if p.message == "finishing")
+    for _ in range(time):
+        next(finishing)
+    job.close()
+    assert best[-1][0] == 4
+    assert (bias(network) == 123.0) == (best[-1][1] == 123.0) == (time == 2)
+    assert not network.training
+
+
+def test_a_budget_that_ends_between_two_steps_is_finished(
+    new_network, prepared_images, fabric, monkeypatch
+):
+    """However long the caller takes with what is yielded."""
+    now = [0.0]
+    monkeypatch.setattr("celltally.learn.fit.time.monotonic", lambda: now[0])
+    network = new_network()
+    torch.manual_seed(1)
+    job = iter_fit(
+        network, prepared_images(counts=[5]), (), FAST, Budget(minutes=1.0), fabric,
+        nominal_px=12.0, finish=fill,
+    )  # fmt: skip
+    for _ in job:
+        now[0] += 100.0
+    assert bias(network) == 123.0
+
+
+def test_weights_that_are_no_numbers(new_network, prepared_images, fabric):
+    network = new_network()
+    network.variance[0].weight.data.fill_(float("nan"))  # of which no loss tells
+    with pytest.raises(UserError, match="diverged at step 2"):
+        drain(fit(network, prepared_images(counts=[5]), fabric, steps=2))
+
+
+def test_sets_have_augmentations_of_their_own(new_network, prepared_images, fabric, monkeypatch):
+    given = []
+
+    def spy(kind):
+        def make(*args, **options):
+            given.append((kind, options["set_augmentations"]))
+            return kind(*args, **options)
+
+        return make
+
+    monkeypatch.setattr("celltally.learn.fit.DotBatches", spy(DotBatches))
+    monkeypatch.setattr("celltally.learn.fit.CountBatches", spy(CountBatches))
+    images = prepared_images(counts=[5])
+    images.append(replace(images[0], yx=None))
+    own = {"blobs": AUGMENTATIONS["slight"]}
+    drain(fit(new_network(), images, fabric, steps=1, config=replace(FAST, set_augmentations=own)))
+    assert given == [(DotBatches, own), (CountBatches, own)]
 
 
 def stop(job, how):

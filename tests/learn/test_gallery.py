@@ -21,9 +21,7 @@ def images(prepared_images):
 @pytest.fixture
 def network(tiny_model, images, monkeypatch):
     monkeypatch.setattr("celltally.devices.cpu_is_good_at_bfloat16", lambda: False)
-    network = tiny_model.network
-    network.places = drain(iter_project(network, images, **WHERE))
-    return network
+    return tiny_model.network
 
 
 def gallery_of(network, images, cc0=frozenset({"blobs"})):
@@ -31,8 +29,9 @@ def gallery_of(network, images, cc0=frozenset({"blobs"})):
 
 
 def test_the_first_patch_is_the_prototypes_own_place(network, images):
+    places = drain(iter_project(network, images, **WHERE))
     gallery = gallery_of(network, images)
-    for place, record in zip(network.places, gallery.prototypes, strict=True):
+    for place, record in zip(places, gallery.prototypes, strict=True):
         patch = record.patches[0]
         assert patch.image == place.image.sample.image.name
         y, x = place.image.grid(2).to_cells([patch.y, patch.x])[0].astype(int)

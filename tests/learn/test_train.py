@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
 
 from celltally.errors import UserError
+from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.fit import FitConfig
 from celltally.learn.seen import image_hash
 from celltally.learn.train import iter_train, make_plan
@@ -419,6 +422,12 @@ def test_every_step_of_the_budget_is_used(train, data, tiny_config, network):
     assert model.record.training["steps"] == 40
 
 
+def test_the_record_tells_each_sets_augmentation(train, data):
+    fit = replace(FAST, set_augmentations={"blobs": AUGMENTATIONS["slight"]})
+    model = drain(train(data, steps=2, fit=fit))
+    assert model.record.training["augmentation"] == "blobs slight, others full"
+
+
 def test_ending_in_the_last_stage_leaves_prototypes_to_show(train, data, tmp_path):
     job = train(data, steps=40)
     for _ in job:
@@ -431,8 +440,8 @@ def test_ending_in_the_last_stage_leaves_prototypes_to_show(train, data, tmp_pat
     assert left.record.training["steps"] == 36
 
 
-def test_what_is_saved_at_any_time_has_projected_prototypes(train, data, tmp_path, monkeypatch):
-    """And what validation judges as well, so that it judges what would ship."""
+def test_what_validation_judges_was_projected_before(train, data, tmp_path, monkeypatch):
+    """So that it judges what would ship."""
     finished, judged = [], []
 
     def project(network, images, **where):

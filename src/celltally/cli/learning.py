@@ -76,7 +76,7 @@ def train(
     augmentation: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="STRENGTH",
+            metavar="[SET=]STRENGTH",
             help="How much images are changed: full (the default), mild (one microscope and "
             "stain) or slight (images that are made alike); of one data set, as in vgg=slight.",
         ),
@@ -164,7 +164,13 @@ def _set_weights(given: list[str], data: list[Path]) -> dict[str, float]:
 
 def _strengths(given: list[str], data: list[Path]) -> tuple[str, dict[str, str]]:
     """Read ``STRENGTH`` for all and ``SET=STRENGTH``; each set must be one of the data sets."""
-    named = dict(text.split("=", 1) for text in given if "=" in text)
+    named: dict[str, str] = {}
+    for name, strength in (text.split("=", 1) for text in given if "=" in text):
+        if name in named:
+            raise UserError(
+                f"--augmentation gives {named[name]!r} and {strength!r} for {name!r}; give one"
+            )
+        named[name] = strength
     alike = [text for text in given if "=" not in text]
     if len(alike) > 1:
         raise UserError(
@@ -276,16 +282,18 @@ class _Clock:
 
     def __init__(self, minutes: float | None) -> None:
         self.minutes = minutes
-        self.start = self.part_start = self.spoken = time.monotonic()
-        self.done = 0
+        self.start = self.spoken = self.told = time.monotonic()
+        self.parts: dict[str, tuple[int, float]] = {}  # of each, where it is and its seconds
         self.values: dict[str, float] = {}
 
     def tell(self, step: Progress) -> str:
         """Text for a step; on its way it is also printed now and then where no bar is drawn."""
         now = time.monotonic()
-        if step.done < self.done:
-            self.part_start = now  # jobs have parts, and each counts from the beginning
-        self.done = step.done
+        done, seconds = self.parts.get(step.message, (0, 0.0))
+        # Jobs have parts that take turns; a part that begins anew has its time anew.
+        seconds = 0.0 if step.done < done else seconds
+        self.parts[step.message] = (step.done, seconds + now - self.told)
+        self.told = now
         self.values |= step.values
         parts = [step.message]
         for name, label in (("loss", "loss"), ("val_mae", "validation error")):
@@ -304,6 +312,6 @@ class _Clock:
             left = max(60 * self.minutes - (now - self.start), 0.0)
             return f"{math.ceil(left / 60)} min left"
         if 0 < step.done < step.total:
-            left = (now - self.part_start) / step.done * (step.total - step.done)
+            left = self.parts[step.message][1] / step.done * (step.total - step.done)
             return f"{math.ceil(left / 60)} min left of this part"
         return ""

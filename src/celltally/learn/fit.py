@@ -97,7 +97,8 @@ class FitConfig:
     average
         Decay of the exponential average of the weights.
     validate_every
-        Steps between validations; None for three per validation image, but at least
+        Steps between validations; None for three per validation image and one per
+        training image that is read to finish the weights before, but at least
         ``FEWEST_STEPS``, so that most of the time goes into learning.
     block_weight, count_weight, prototype_weight, diversity_weight, tolerance
         Weights of the losses; tolerance is τ of the diversity loss.
@@ -183,7 +184,7 @@ def iter_fit(
 
     However the generator ends (exhausted, closed, interrupted), the network then
     holds the averaged and finished weights that had the smallest validation error, or
-    the last ones where nothing was validated: finished, unless it was ended early.
+    the last ones where nothing was validated: finished, unless it was ended before that.
 
     Parameters
     ----------
@@ -205,8 +206,9 @@ def iter_fit(
         Makes of averaged weights what would ship, in place, before they are validated;
         the training goes on from those that it had.
     on_best
-        Called with the averaged, finished network and the step whenever it is the best yet, and
-        at the end where nothing was validated.
+        Called with the averaged, finished network and the step whenever it is the best
+        yet, and at the end where nothing was validated (not finished, if it was ended
+        before the first time).
 
     Yields
     ------
@@ -235,12 +237,11 @@ def iter_fit(
     rng = np.random.default_rng(config.seed + fabric.global_rank)
     batches = _Batches(network, train, config, nominal_px, rng)
     batch_loss = loss or total_loss
-    every = steps_between_validations(config, val)
+    every = steps_between_validations(config, val, train if finish is not None else ())
     best_error, best_weights = math.inf, None
-    start, step = time.monotonic(), 0
+    start, step, spent = time.monotonic(), 0, 0.0
     try:
-        # One clock for all processes: they must do the same number of steps.
-        while (spent := fabric.broadcast(budget.spent(step, time.monotonic() - start))) < 1.0:
+        while spent < 1.0:
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _rate(spent, config.warmup)
             batch = next(batches).to(fabric.device)
@@ -257,17 +258,19 @@ def iter_fit(
             averaged.update_parameters(network)
             step += 1
             values = {"loss": float(value.detach())}
+            # One clock for all processes: they must do the same number of steps.
             spent = fabric.broadcast(budget.spent(step, time.monotonic() - start))
             if spent >= 1.0 or (val and step % every == 0):
                 candidate = copy.deepcopy(mean)
+                _check_finite(candidate, step)
                 if finish is not None:
                     yield from finish(candidate)
-                error = 0.0  # where nothing validates, the last is the best
+                error = math.inf
                 if val:
                     scores = validate(candidate, val, fabric.device)
                     error = overall_error(scores)
                     values |= {"val_mae": _mean_mae(scores), "val_error": error}
-                if error < best_error:
+                if error < best_error or not val:
                     best_error, best_weights = error, candidate.state_dict()
                     if on_best is not None:
                         on_best(candidate, step)
@@ -285,9 +288,20 @@ def iter_fit(
     return step
 
 
-def steps_between_validations(config: FitConfig, val: Sequence[PreparedImage]) -> int:
-    """As ``FitConfig.validate_every`` says."""
-    return config.validate_every or max(FEWEST_STEPS, 3 * len(val))
+def steps_between_validations(
+    config: FitConfig, val: Sequence[PreparedImage], read: Sequence[PreparedImage] = ()
+) -> int:
+    """As ``FitConfig.validate_every`` says; ``read`` are the images that finishing reads."""
+    return config.validate_every or max(FEWEST_STEPS, 3 * len(val) + len(read))
+
+
+def _check_finite(network: CountingNetwork, step: int) -> None:
+    """Raise a UserError where weights are no numbers; their count would be none either."""
+    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+        raise UserError(
+            f"the training diverged at step {step} (weights that are no numbers); "
+            "lower the learning rate"
+        )
 
 
 def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:

@@ -56,7 +56,7 @@ def iter_gallery(
         Where the network runs.
     """
     finds = yield from iter_search(
-        network, images, 1, nominal_px=nominal_px, device=device, told="looking for patches"
+        network, images, 1, nominal_px=nominal_px, device=device, message="looking for patches"
     )
     pictures: dict[str, bytes] = {}
     records = []

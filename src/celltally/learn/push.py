@@ -89,7 +89,7 @@ def iter_project(
     # As many places of each image as a group has prototypes: enough for one each.
     each = len(network.prototype_kinds) // 2
     finds = yield from iter_search(
-        network, images, each, nominal_px=nominal_px, device=device, told="projecting prototypes"
+        network, images, each, nominal_px=nominal_px, device=device, message="projecting prototypes"
     )
     taken: set[tuple[Path, tuple[int, int]]] = set()
     vectors = network.prototypes.detach().clone()
@@ -113,7 +113,7 @@ def iter_search(
     *,
     nominal_px: float,
     device: torch.device,
-    told: str,
+    message: str,
 ) -> Generator[Progress, None, list[list[Find]]]:
     """For every prototype the ``each`` nearest places of each image, nearest first.
 
@@ -138,7 +138,7 @@ def iter_search(
             for distance, at in zip(nearest.values.tolist(), nearest.indices.tolist(), strict=True):
                 i, j = divmod(at, masked.shape[1])
                 finds[k].append(Find(distance, features[:, i, j].clone(), image, (i, j)))
-        yield Progress(done, len(images), told)
+        yield Progress(done, len(images), message)
     return [sorted(found, key=lambda f: f.distance) for found in finds]
 
 

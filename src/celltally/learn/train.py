@@ -163,9 +163,10 @@ def iter_train(
 ) -> Generator[Progress, None, Model]:
     """Train a model and save it as a folder.
 
-    The best weights so far are saved at every validation of the first stage, and again
-    with projected prototypes, so that whatever ends the training leaves a usable (then
-    uncalibrated) model.
+    The best weights so far are saved at every validation, with projected prototypes and a
+    refitted last layer, so that whatever ends the training leaves a usable (then
+    uncalibrated) model. Ended before the first validation, it leaves the weights as they
+    are, with prototypes that lie nowhere yet.
 
     Parameters
     ----------
@@ -282,7 +283,7 @@ class _Trainer:
             nominal_px=self.nominal_px, finish=self._finish, on_best=self._save_best,
         )  # fmt: skip
         if isinstance(self.network, HasPrototypes):
-            yield from self._show(self.network)
+            yield from self._find_patches(self.network)
             self._save_best(self.network, self.steps)
         if isinstance(self.network, HasVariance):
             quick = replace(
@@ -308,11 +309,11 @@ class _Trainer:
     def _finish(self, network: CountingNetwork) -> Generator[Progress, None, None]:
         """Project the prototypes, and fit the last layer to where they now are."""
         if isinstance(network, HasPrototypes):
-            where: dict[str, Any] = {"nominal_px": self.nominal_px, "device": self.fabric.device}
-            yield from iter_project(network, self.train, **where)
-            yield from iter_refit(network, self.train, **where)
+            device = self.fabric.device
+            yield from iter_project(network, self.train, nominal_px=self.nominal_px, device=device)
+            yield from iter_refit(network, self.train, nominal_px=self.nominal_px, device=device)
 
-    def _show(self, network: HasPrototypes) -> Generator[Progress, None, None]:
+    def _find_patches(self, network: HasPrototypes) -> Generator[Progress, None, None]:
         """Find what the prototypes look like."""
         # A name that stands for sets of several licences is shown under the strictest.
         hidden = {d.name for d, _ in self.plan.train if not d.is_cc0}

@@ -44,7 +44,7 @@ def validate(
     errors: dict[str, list[tuple[float, float]]] = {}
     for image in images:
         (density, _), _ = drain(infer(network, image.values.float(), device=device))
-        predicted = max(0.0, float(density.sum(dtype=np.float64)))
+        predicted = float(np.maximum(0.0, density.sum(dtype=np.float64)))  # NaN stays NaN
         errors.setdefault(image.dataset, []).append((predicted - image.count, image.count))
     return {
         name: Scores(

@@ -148,7 +148,7 @@ class _Trunk(HasVariance):
             skips.append(x)
         x = skips.pop()
         for level in reversed(range(len(self.decoder))):
-            # No block follows at the finest level that could smooth the squares away.
+            # In the default config no block follows at the finest level to smooth squares away.
             mode = "nearest" if level else "bilinear"
             x = functional.interpolate(self.up[level](x), scale_factor=2.0, mode=mode)
             x = self.decoder[level](x.add_(skips.pop()))
