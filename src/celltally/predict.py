@@ -221,7 +221,8 @@ def _infer_tiles(
         if density is None:
             maps = (window_density.shape[0], -(-shape[0] // stride), -(-shape[1] // stride))
             density, log_variance = np.empty(maps, np.float32), np.empty(maps, np.float32)
-        y0, x0, y1, x1 = (edge // stride for edge in tile.core)
+        # Rounded up: a whole image may end within a density cell.
+        y0, x0, y1, x1 = (-(-edge // stride) for edge in tile.core)
         top, left = y0 - tile.window[0] // stride, x0 - tile.window[1] // stride
         kept = (slice(None), slice(y0, y1), slice(x0, x1))
         shown = (slice(None), slice(top, top + y1 - y0), slice(left, left + x1 - x0))

@@ -148,7 +148,7 @@ def test_a_set_has_an_augmentation_of_its_own(image):
     images = [image(dataset="a"), image(dataset="b", shape=(60, 60))]
     source = batches(images, None, set_augmentations={"b": Augmentation(blank=1.0)})
     crops = [source._crop(images[i % 2], 160) for i in range(8)]
-    empty = [float(density.sum()) == 0 for _, _, density in crops]
+    empty = [float(crop.density.sum()) == 0 for crop in crops]
     assert empty == [False, True] * 4
 
 
@@ -241,6 +241,59 @@ def test_whole_images_are_augmented_alike_for_the_same_seed(image):
     assert torch.equal(first.images, again.images)
     assert first.images.shape != other.images.shape or not torch.equal(first.images, other.images)
     assert not torch.equal(first.thumbnails, other.thumbnails)  # of the changed images
+
+
+# ---- masks ------------------------------------------------------------------
+
+
+@pytest.fixture
+def masked(image):
+    """An image and a mask of its own: its bright pixels."""
+
+    def draw(shape=(150, 170), **options):
+        one = image(shape, **options)
+        one.__dict__["mask"] = one.values > 0.4
+        return one
+
+    return draw
+
+
+def agrees(values, mask):
+    """Whether a mask lies on the bright pixels, but for those on the cells' edges."""
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    values = values[:, :1]
+    return (mask[values > 0.55] == 1).all() and (mask[values < 0.25] == 0).all()
+
+
+@pytest.mark.parametrize("augmentation", [None, STILL], ids=["turned", "zoomed and turned"])
+def test_masks_are_cropped_as_their_images_are(masked, augmentation):
+    source = batches([masked()], augmentation, count=12)
+    assert next(source).mask is None
+    source.masks = True
+    for _ in range(3):
+        batch = next(source)
+        assert batch.mask.shape == (12, 1, 64, 64)
+        assert agrees(batch.images, batch.mask)
+        assert torch.equal(batch.target.mask, batch.mask)
+
+
+def test_empty_fields_have_empty_masks(masked):
+    source = batches([masked()], Augmentation(blank=1.0))
+    source.masks = True
+    assert not next(source).mask.any()
+
+
+@pytest.mark.parametrize("augmentation", [None, STILL], ids=["as they are", "zoomed and flipped"])
+def test_whole_images_have_masks_as_well(masked, augmentation):
+    images = [masked((40, 60), n=3, count=7), masked((33, 21), n=2, count=2)]
+    source = CountBatches(
+        images, count=6, multiple=16, stride=2, rng=np.random.default_rng(0),
+        augmentation=augmentation, masks=True,
+    )  # fmt: skip
+    for _ in range(3):
+        batch = next(source)
+        assert batch.mask.shape == (6, 1, *batch.images.shape[2:])
+        assert agrees(batch.images, batch.mask)
 
 
 def test_a_batch_moves_to_a_device(image):

@@ -208,3 +208,11 @@ def test_hashes_depend_on_images_labels_and_counts(dataset_folder):
     dots = samples[0].dots
     dots.write_text(dots.read_text() + "1.0,1.0\n")
     assert hash_samples(samples) != before
+
+
+def test_the_names_of_a_public_set_tell_what_is_in_focus(dataset_folder):
+    stems = ["A01_F1_s07_w1", "A01_F23_s07_w1", "A02_F48_s07_w1"]
+    public = read_dataset(dataset_folder("bbbc005", [1, 1, 2], stems=stems, labels="counts"))
+    assert [sample.in_focus for sample in public.samples] == [True, False, False]
+    other = read_dataset(dataset_folder("other", [1, 1, 2], stems=stems, labels="counts"))
+    assert all(sample.in_focus for sample in other.samples)

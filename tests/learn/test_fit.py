@@ -12,6 +12,7 @@ from celltally.learn.batches import CountBatches, DotBatches
 from celltally.learn.fit import (
     Budget,
     FitConfig,
+    _Batches,
     all_but_variance,
     iter_fit,
     make_fabric,
@@ -19,8 +20,8 @@ from celltally.learn.fit import (
     total_loss,
     variance_only,
 )
-from celltally.learn.losses import count_loss
-from celltally.networks import CountingNetwork, Output, build
+from celltally.networks import CountingNetwork, Output, Stage, build
+from celltally.networks.losses import count_loss
 from celltally.progress import drain
 from celltally.types import Progress
 
@@ -343,7 +344,7 @@ def test_prototypes_are_asked_for_through_fabrics_wrapper(
 ):
     asked = []
     monkeypatch.setattr(
-        "celltally.learn.losses.diversity_loss",
+        "celltally.networks.losses.diversity_loss",
         lambda prototypes, *a: asked.append(prototypes) or prototypes.sum() * 0,
     )
     drain(fit(new_network(), prepared_images(counts=[4]), fabric, steps=2))
@@ -360,6 +361,64 @@ def test_a_network_that_cannot_learn_from_counts(new_network, prepared_images, f
     monkeypatch.setattr(type(network), "supervision", frozenset({"dots"}))
     with pytest.raises(UserError, match="cannot learn from counts only"):
         drain(fit(network, prepared_images(labels="counts"), fabric))
+
+
+def test_what_the_stages_leave_out_does_not_end_the_training_of_the_variance(
+    prepared_images, fabric
+):
+    torch.manual_seed(0)
+    tiny = {"backbone": "resnet18", "patch": 16, "step": 8, "side": 32, "windows": 4}
+    network = build("patch_regression", tiny)
+    images = prepared_images("d", [5]) + prepared_images("c", [3], labels="counts")
+    drain(fit(network, images, fabric, steps=2, stage=network.stages[0]))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    learned = {"loss": variance_only, "parameters": network.variance_parameters()}
+    drain(fit(network, images, fabric, steps=2, **learned))
+    changed = {name for name, t in network.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed
+    assert all(name.startswith("variance.") for name in changed)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_stage_learns_at_its_own_rate(prepared_images, fabric, rate):
+    network = build("csrnet", {"width": 1 / 16})
+    before = weights(network)
+    stage = Stage("counter", 1.0, "dots", rate=rate)
+    drain(fit(network, prepared_images(counts=[4]), fabric, steps=2, stage=stage))
+    assert torch.equal(weights(network), before) == (rate == 0.0)
+
+
+# ---- batches of a stage -------------------------------------------------------
+
+
+def batches_of(images, network, **stage):
+    batches = _Batches(
+        network, images, replace(FAST, augmentation=None), 12.0, np.random.default_rng(0),
+        Stage("part", 1.0, **stage),
+    )  # fmt: skip
+    batches.close()
+    return batches
+
+
+def test_masks_of_whole_images_come_from_dots_and_from_images_in_focus(
+    new_network, prepared_images
+):
+    dotted = prepared_images("d", [5])
+    counted = prepared_images("c", [3, 4], labels="counts")
+    counted[0] = replace(counted[0], sample=replace(counted[0].sample, in_focus=False))
+    images = dotted + counted
+    batches = batches_of(images, new_network(), supervision="masks", whole=True)
+    assert batches.dots is None
+    assert batches.counts.images == [dotted[0], counted[1]]
+    assert batches.counts.masks
+    batches = batches_of(images, new_network(), supervision="counts", whole=True)
+    assert batches.counts.images == images
+    assert not batches.counts.masks
+    batches = batches_of(images, new_network(), supervision="masks")
+    assert batches.counts is None
+    assert batches.dots.masks
+    with pytest.raises(UserError, match="no image is in focus or has dots"):
+        batches_of(counted[:1], new_network(), supervision="masks", whole=True)
 
 
 def test_a_training_that_diverges_says_so(new_network, prepared_images, fabric):

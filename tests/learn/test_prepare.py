@@ -73,6 +73,56 @@ def test_dark_cells_on_a_bright_ground_are_measured_as_cells(dataset_folder):
     assert prepared(folder)[0].diameter_px == pytest.approx(grey, rel=0.5)
 
 
+# ---- masks ------------------------------------------------------------------
+
+
+def with_masks(folder, labels):
+    """Put one label image beside every image."""
+    (folder / "masks").mkdir()
+    for path in (folder / "images").iterdir():
+        imageio.imwrite(folder / "masks" / path.name, labels)
+    return folder
+
+
+def test_a_mask_of_the_data_set_comes_at_model_scale(dataset_folder):
+    labels = np.zeros((64, 72), dtype=np.uint16)
+    labels[10:20, 30:50] = 300  # beyond 8 bits
+    labels[20:24, 30:50] = 7
+    image = prepared(with_masks(dataset_folder(counts=[4], diameter_px=8), labels))[0]
+    assert image.mask.shape == (1, 96, 108)
+    assert image.mask.dtype == torch.bool
+    expected = torch.zeros(1, 96, 108, dtype=torch.bool)
+    expected[:, 15:36, 45:75] = True
+    assert torch.equal(image.mask, expected)
+
+
+def test_a_mask_of_another_size_is_told(dataset_folder):
+    image = prepared(with_masks(dataset_folder(counts=[1]), np.ones((72, 64), np.uint8)))[0]
+    with pytest.raises(UserError, match=r"has the shape \(72, 64\), but its image \(64, 72\)"):
+        _ = image.mask
+
+
+def test_without_a_mask_there_are_discs_round_the_dots(dataset_folder):
+    image = prepared(dataset_folder(counts=[3], diameter_px=16))[0]
+    y, x = np.mgrid[:48, :54]
+    far = np.min([np.hypot(y - dot[0], x - dot[1]) for dot in image.yx], axis=0)
+    mask = image.mask[0].numpy()
+    assert mask[far < 5.9].all()  # of 12 px at model scale
+    assert not mask[far > 6.1].any()
+
+
+@pytest.mark.parametrize("kind", ["bright", "stained"])
+def test_without_dots_otsus_threshold_tells_the_cells(dataset_folder, draw_cells, kind):
+    folder = dataset_folder("counted", [1], labels="counts")
+    cells = draw_cells(np.array([[20, 20], [40, 50]]), (64, 72))
+    pixels = cells if kind == "bright" else np.stack([255 - cells] * 2 + [240 - cells], axis=-1)
+    imageio.imwrite(folder / "images" / "counted-0.png", pixels)
+    mask = prepared(folder)[0].mask[0]
+    assert mask[20, 20]
+    assert mask[40, 50]
+    assert 30 < mask.sum() < 200
+
+
 def test_progress_and_nothing_at_all(dataset_folder):
     dataset = read_dataset(dataset_folder(counts=[1, 2]))
     steps = list(prepare([(dataset, s) for s in dataset.samples], 12.0))

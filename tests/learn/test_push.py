@@ -1,7 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import maximum_filter
 
-from celltally.learn.push import iter_project
+from celltally.density import density_map
+from celltally.learn.batches import SIGMA
+from celltally.learn.features import model_grid
+from celltally.learn.push import _places, iter_project
 from celltally.networks import build
 from celltally.progress import drain
 from celltally.scale import MARGIN, pad_with_margin
@@ -70,6 +75,17 @@ def test_fewer_dots_than_prototypes(tiny_config, prepared_images):
     project(network, images)
     features = features_of(network, images[0]).flatten(1).T
     assert (network.prototypes[:, None] == features).all(dim=2).any(dim=1).all()
+
+
+@pytest.mark.parametrize(("stride", "margin"), [(2, 1), (8, 0)])
+def test_background_keeps_its_distance_in_pixels(prepared_images, stride, margin):
+    """At a coarse stride a cell more on each side would leave crowded images no background."""
+    image = prepared_images(counts=[8])[0]
+    _, background = _places(image, stride, 12.0)
+    density = density_map(image.yx, model_grid(image, stride), SIGMA * 12.0)
+    expected = ~maximum_filter(density > 1e-4, 2 * margin + 1)
+    assert np.array_equal(background, expected)
+    assert background.any()
 
 
 def test_without_dots_nothing_is_projected(network, prepared_images):

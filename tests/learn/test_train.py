@@ -9,9 +9,10 @@ from celltally.errors import UserError
 from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.fit import FitConfig
 from celltally.learn.seen import image_hash
-from celltally.learn.train import iter_train, make_plan
+from celltally.learn.train import iter_train, make_plan, possible_stages
 from celltally.learn.validate import validate
 from celltally.model import Model
+from celltally.networks import Stage
 from celltally.predict import predict
 from celltally.progress import drain
 from celltally.types import Progress
@@ -426,6 +427,26 @@ def test_the_record_tells_each_sets_augmentation(train, data):
     fit = replace(FAST, set_augmentations={"blobs": AUGMENTATIONS["slight"]})
     model = drain(train(data, steps=2, fit=fit))
     assert model.record.training["augmentation"] == "blobs slight, others full"
+
+
+@pytest.mark.parametrize("labels", ["dots", "counts"])
+def test_a_stage_that_the_network_counts_without_is_left_out_where_there_are_no_dots(
+    train, dataset_folder, labels
+):
+    data = dataset_folder("wells", [4, 8, 6, 10, 5, 7, 3, 9], labels=labels)
+    options = {"network": "decoupled", "network_config": {"width": 1 / 32}}
+    model = drain(train(data, steps=10, **options))
+    learned = bool(model.network.localiser.last.weight.any())
+    assert learned == (labels == "dots")
+    assert model.record.training["steps"] == 10
+
+
+def test_a_stage_that_the_network_does_not_count_without_is_never_left_out(prepared_images):
+    needed, optional = (Stage("eyes", 0.5, "dots", optional=o) for o in (False, True))
+    counts = Stage("counter", 0.5, "counts", optional=True)
+    stages = [counts, needed, optional]
+    assert possible_stages(stages, prepared_images("d", [5])) == stages
+    assert possible_stages(stages, prepared_images("c", [5], labels="counts")) == [counts, needed]
 
 
 def test_ending_in_the_last_stage_leaves_prototypes_to_show(train, data, tmp_path):

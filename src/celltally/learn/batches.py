@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 from celltally.density import density_map
 from celltally.learn.augment import Augmentation, blank_field, is_transmitted
 from celltally.learn.prepare import PreparedImage
+from celltally.networks import Target
 from celltally.preprocess import normalise
 from celltally.scale import MARGIN, pad_with_margin, thumbnail
 from celltally.types import Grid
@@ -49,6 +51,8 @@ class Batch:
     inside
         ``(N, 1, s, s)``, 1 where a density cell lies in its image and 0 in the zeros
         around it; None for batches with a density.
+    mask
+        ``(N, 1, S, S)``, 1 inside cells, where it was asked for.
     """
 
     images: Tensor
@@ -56,6 +60,12 @@ class Batch:
     counts: Tensor
     density: Tensor | None = None
     inside: Tensor | None = None
+    mask: Tensor | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is known of the images, as a network's own losses are given it."""
+        return Target(self.counts, self.density, self.inside, self.mask)
 
     def to(self, device: torch.device) -> Batch:
         """Move the batch to a device, images channels-last."""
@@ -65,7 +75,15 @@ class Batch:
             counts=self.counts.to(device),
             density=None if self.density is None else self.density.to(device),
             inside=None if self.inside is None else self.inside.to(device),
+            mask=None if self.mask is None else self.mask.to(device),
         )
+
+
+class _Crop(NamedTuple):
+    values: Tensor
+    thumbnail: Tensor
+    density: Tensor
+    mask: Tensor | None = None
 
 
 class DotBatches:
@@ -91,6 +109,8 @@ class DotBatches:
         How often a data set is drawn against the others, 1 where it is not named.
     set_augmentations
         Augmentation of a data set, where it is not the others'.
+    masks
+        Whether batches have masks (``PreparedImage.mask``).
     """
 
     def __init__(
@@ -106,6 +126,7 @@ class DotBatches:
         augmentation: Augmentation | None,
         set_weights: Mapping[str, float] | None = None,
         set_augmentations: Mapping[str, Augmentation] | None = None,
+        masks: bool = False,
     ) -> None:
         self.sets: dict[str, list[PreparedImage]] = {}
         for image in images:
@@ -115,7 +136,7 @@ class DotBatches:
         weights = np.array([(set_weights or {}).get(name, 1.0) for name in self.sets])
         self.shares = weights / weights.sum()
         self.sigma = SIGMA * nominal_px
-        self.nominal_px = nominal_px
+        self.nominal_px, self.masks = nominal_px, masks
         self.rng, self.augmentation = rng, augmentation
         self.set_augmentations = dict(set_augmentations or {})
 
@@ -124,12 +145,14 @@ class DotBatches:
         size = int(self.rng.choice(self.sides))
         count = max(1, round(self.pixels / size**2))
         crops = [self._crop(self._draw_image(), size) for _ in range(count)]
-        density = torch.stack([d for _, _, d in crops])[:, None]
+        density = torch.stack([c.density for c in crops])[:, None]
+        masks = [c.mask for c in crops if c.mask is not None]
         return Batch(
-            images=torch.stack([v.expand(3, -1, -1) for v, _, _ in crops]),
-            thumbnails=torch.stack([t for _, t, _ in crops]),
+            images=torch.stack([c.values.expand(3, -1, -1) for c in crops]),
+            thumbnails=torch.stack([c.thumbnail for c in crops]),
             counts=density.sum(dim=(1, 2, 3)),
             density=density,
+            mask=torch.stack(masks) if masks else None,
         )
 
     def _draw_image(self) -> PreparedImage:
@@ -137,7 +160,7 @@ class DotBatches:
         images = self.sets[names[self.rng.choice(len(names), p=self.shares)]]
         return images[self.rng.integers(len(images))]
 
-    def _crop(self, image: PreparedImage, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _crop(self, image: PreparedImage, size: int) -> _Crop:
         rng, channels = self.rng, image.values.shape[0]
         change = self.set_augmentations.get(image.dataset, self.augmentation)
         grid = Grid((size // self.stride,) * 2, (float(self.stride),) * 2)
@@ -146,10 +169,13 @@ class DotBatches:
             values = blank_field(size, rng)
             values = change.photometric(values, rng) if rng.random() < 0.5 else values
             thumb = functional.adaptive_avg_pool2d(values, thumb.shape[-1]).expand(3, -1, -1)
-            return values, thumb, torch.zeros(grid.shape)
+            mask = torch.zeros(1, size, size) if self.masks else None
+            return _Crop(values, thumb, torch.zeros(grid.shape), mask)
         zoom = float(change.zoom ** rng.uniform(-1, 1)) if change is not None else 1.0
         side = max(8, round(size / zoom))
-        values, corner = _window(image.values, side, rng)
+        corner = _corner(image.values, side, rng)
+        values = _window(image.values, side, corner)
+        mask = _window(image.mask, side, corner) if self.masks else None
         zoom = size / side
         yx = (image.yx - corner + 0.5) * zoom - 0.5 if image.yx is not None else np.empty((0, 2))
         shape = np.array(image.values.shape[1:])
@@ -158,7 +184,12 @@ class DotBatches:
             values = functional.interpolate(
                 values[None], (size,) * 2, mode="bilinear", antialias=True, align_corners=False
             )[0]
+        if mask is not None:  # turned along as a last channel
+            mask = functional.interpolate(mask[None], (size,) * 2, mode="nearest-exact")[0]
+            values = torch.cat([values, mask])
         values, yx, extent = _turn(values, yx, extent, size, rng)
+        if mask is not None:
+            values, mask = values[:-1], values[-1:]
         if change is not None:
             if image.is_grey and self._is_empty(yx, size) and rng.random() < 0.5:
                 values = torch.from_numpy(normalise(values[0].numpy())[0])
@@ -167,10 +198,10 @@ class DotBatches:
             drawn, transmitted = change.draw(rng), is_transmitted(thumb[:channels])
             values = drawn.sharpness(drawn.light(values, transmitted), rng)
             thumb = drawn.light(thumb[:channels], transmitted)
-            thumb = _flipped(thumb, rng).expand(3, -1, -1)
+            thumb = thumb.flip(_axes(rng)).expand(3, -1, -1)
         y0, x0, y1, x1 = (float(e) for e in extent)
         density = density_map(yx, grid, self.sigma, extent=(y0, x0, y1, x1))
-        return values, thumb, torch.from_numpy(density)
+        return _Crop(values, thumb, torch.from_numpy(density), mask)
 
     def _is_empty(self, yx: NDArray[np.float64], size: int) -> bool:
         margin = self.nominal_px
@@ -179,7 +210,23 @@ class DotBatches:
 
 
 class CountBatches:
-    """Endless batches of whole images of which only the count is known."""
+    """Endless batches of whole images and their counts.
+
+    Parameters
+    ----------
+    images
+        Images with dots or counts.
+    count
+        How many of them make a batch.
+    multiple, stride
+        Of the network.
+    rng
+        Source of all chance.
+    augmentation
+        None for none.
+    masks
+        Whether batches have masks (``PreparedImage.mask``).
+    """
 
     def __init__(
         self,
@@ -191,9 +238,10 @@ class CountBatches:
         rng: np.random.Generator,
         augmentation: Augmentation | None,
         set_augmentations: Mapping[str, Augmentation] | None = None,
+        masks: bool = False,
     ) -> None:
         self.images, self.count = list(images), count
-        self.multiple, self.stride = multiple, stride
+        self.multiple, self.stride, self.masks = multiple, stride, masks
         self.rng, self.augmentation = rng, augmentation
         self.set_augmentations = dict(set_augmentations or {})
 
@@ -201,57 +249,66 @@ class CountBatches:
         """Draw a batch, padded with zeros to a common shape."""
         chosen = [self.images[self.rng.integers(len(self.images))] for _ in range(self.count)]
         drawn = [self._whole(image) for image in chosen]
-        height = max(v.shape[1] for v, _ in drawn)
-        width = max(v.shape[2] for v, _ in drawn)
-        padded, inside = [], []
-        for values, _ in drawn:
+        height = max(v.shape[1] for v, _, _ in drawn)
+        width = max(v.shape[2] for v, _, _ in drawn)
+        padded, inside, masks = [], [], []
+        for values, _, mask in drawn:
             around = (0, width - values.shape[2], 0, height - values.shape[1])
             known = torch.ones(1, *values.shape[1:])
             padded.append(pad_with_margin(functional.pad(values, around), self.multiple))
             inside.append(pad_with_margin(functional.pad(known, around), self.multiple))
+            if mask is not None:
+                masks.append(pad_with_margin(functional.pad(mask, around), self.multiple))
         return Batch(
             images=torch.stack([v.expand(3, -1, -1) for v in padded]),
-            thumbnails=torch.stack([thumb for _, thumb in drawn]),
+            thumbnails=torch.stack([thumb for _, thumb, _ in drawn]),
             counts=torch.tensor([image.count for image in chosen], dtype=torch.float32),
             # A density cell that lies half in the image counts, as it does in predictions.
             inside=functional.max_pool2d(torch.stack(inside), self.stride),
+            mask=torch.stack(masks) if masks else None,
         )
 
-    def _whole(self, image: PreparedImage) -> tuple[Tensor, Tensor]:
-        """Values of a changed image, and its thumbnail."""
-        values = image.values.float()
+    def _whole(self, image: PreparedImage) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values of a changed image, its thumbnail, and its mask."""
+        values, mask = image.values.float(), image.mask.float() if self.masks else None
         change = self.set_augmentations.get(image.dataset, self.augmentation)
         if change is None:
-            return values, image.thumbnail
+            return values, image.thumbnail, mask
         zoom = float(change.zoom ** self.rng.uniform(-0.5, 0.5))
         shape = [max(1, round(side * zoom)) for side in values.shape[1:]]
         values = functional.interpolate(
             values[None], shape, mode="bilinear", antialias=True, align_corners=False
         )[0]
-        values = change.photometric(_flipped(values, self.rng), self.rng)
-        return values, thumbnail(values)
+        axes = _axes(self.rng)
+        if mask is not None:
+            mask = functional.interpolate(mask[None], shape, mode="nearest-exact")[0].flip(axes)
+        values = change.photometric(values.flip(axes), self.rng)
+        return values, thumbnail(values), mask
 
 
-def _flipped(values: Tensor, rng: np.random.Generator) -> Tensor:
-    """Mirror ``(C, h, w)`` values along each axis by chance."""
-    return values.flip([axis for axis in (1, 2) if rng.random() < 0.5])
+def _axes(rng: np.random.Generator) -> list[int]:
+    """Axes to mirror ``(C, h, w)`` values along, by chance."""
+    return [axis for axis in (1, 2) if rng.random() < 0.5]
 
 
-def _window(
-    values: Tensor, side: int, rng: np.random.Generator
-) -> tuple[Tensor, NDArray[np.int64]]:
-    """Cut a random window of an image, zeros beyond its borders; and its corner."""
+def _corner(values: Tensor, side: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Upper left corner of a random window of an image; it may lie beyond the borders."""
     shape = np.array(values.shape[1:])
     overhang = min(OVERHANG, side // 2)  # a crop always sees some of the image
     low = np.minimum(-overhang, (shape - side) // 2)
     high = np.maximum(shape - side + overhang, low + 1)
-    corner = rng.integers(low, high)
+    corner: NDArray[np.int64] = rng.integers(low, high)
+    return corner
+
+
+def _window(values: Tensor, side: int, corner: NDArray[np.int64]) -> Tensor:
+    """Cut a window of an image, zeros beyond its borders."""
     y, x = (int(c) for c in corner)
     y0, x0 = max(y, 0), max(x, 0)
-    y1, x1 = min(y + side, int(shape[0])), min(x + side, int(shape[1]))
+    y1, x1 = min(y + side, int(values.shape[1])), min(x + side, int(values.shape[2]))
     window = values[:, y0:y1, x0:x1].float()
     pad = (x0 - x, side - (x0 - x) - window.shape[2], y0 - y, side - (y0 - y) - window.shape[1])
-    return functional.pad(window, pad), corner
+    return functional.pad(window, pad)
 
 
 def _turn(

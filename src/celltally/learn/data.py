@@ -43,6 +43,10 @@ PUBLIC_GROUPS = {
 }
 
 
+#: Which images of the public sets are in focus, by their stem, where names tell it.
+IN_FOCUS = {"bbbc005": r"_F1_"}
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image of a data set and the labels that it has.
@@ -57,6 +61,8 @@ class Sample:
         Stated count, where only that is known.
     group
         Images of one group are not independent and never divided.
+    in_focus
+        False for images that are known to be out of focus.
     """
 
     stem: str
@@ -65,6 +71,7 @@ class Sample:
     count: float | None = None
     mask: Path | None = None
     group: str = ""
+    in_focus: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,7 @@ def read_dataset(folder: str | Path) -> Dataset:
                 count=count,
                 mask=mask if mask.is_file() else None,
                 group=f"{name}/{_group(path.stem, pattern, count)}",
+                in_focus=re.search(IN_FOCUS.get(name, ""), path.stem) is not None,
             )
         )
     if not samples:

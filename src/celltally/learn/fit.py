@@ -20,12 +20,19 @@ from torch.optim.swa_utils import AveragedModel
 
 from celltally.devices import cpu_is_good_at_bfloat16, resolve_device
 from celltally.errors import UserError
-from celltally.learn import losses
 from celltally.learn.augment import Augmentation
 from celltally.learn.batches import Batch, CountBatches, DotBatches
 from celltally.learn.prepare import PreparedImage
 from celltally.learn.validate import Scores, overall_error, validate
-from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, Output
+from celltally.networks import (
+    CountingNetwork,
+    HasPrototypes,
+    HasStages,
+    HasVariance,
+    Output,
+    Stage,
+    losses,
+)
 from celltally.types import Progress
 
 __all__ = [
@@ -177,6 +184,7 @@ def iter_fit(
     nominal_px: float,
     parameters: Iterable[nn.Parameter] | None = None,
     loss: Callable[[CountingNetwork, Batch, FitConfig], Tensor] | None = None,
+    stage: Stage | None = None,
     finish: Callable[[CountingNetwork], Generator[Progress, None, None]] | None = None,
     on_best: Callable[[CountingNetwork, int], None] | None = None,
 ) -> Generator[Progress, None, int]:
@@ -201,7 +209,9 @@ def iter_fit(
     parameters
         What is trained; None for everything but the variance head.
     loss
-        Loss of a batch; None for the sum of all that apply.
+        Loss of a batch; None for the stage's, or for the sum of all that apply.
+    stage
+        Part of the training of a network that has several; its parameters learn.
     finish
         Makes of averaged weights what would ship, in place, before they are validated;
         the training goes on from those that it had.
@@ -221,29 +231,32 @@ def iter_fit(
     int
         Steps done.
     """
-    chosen = list(parameters) if parameters is not None else all_but_variance(network)
+    chosen = list(parameters) if parameters is not None else _learning(network, stage)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     for parameter in chosen:
         parameter.requires_grad_(True)
     network.train().to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rate = config.learning_rate * (1.0 if stage is None else stage.rate)
     optimizer = torch.optim.AdamW(
-        chosen, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+        chosen, lr=rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
     module, optimizer = fabric.setup(network, optimizer)
-    module.mark_forward_method("encode_context")
+    for method in ("encode_context", "stage_loss"):
+        if hasattr(network, method):
+            module.mark_forward_method(method)
     averaged = AveragedModel(network, avg_fn=_average(config.average))
     mean = cast(CountingNetwork, averaged.module)
     rng = np.random.default_rng(config.seed + fabric.global_rank)
-    batches = _Batches(network, train, config, nominal_px, rng)
-    batch_loss = loss or total_loss
+    batches = _Batches(network, train, config, nominal_px, rng, stage)
+    batch_loss = loss or (total_loss if stage is None else _loss_of(stage))
     every = steps_between_validations(config, val, train if finish is not None else ())
     best_error, best_weights = math.inf, None
     start, step, spent = time.monotonic(), 0, 0.0
     try:
         while spent < 1.0:
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * _rate(spent, config.warmup)
+                group["lr"] = rate * _rate(spent, config.warmup)
             batch = next(batches).to(fabric.device)
             value = batch_loss(module, batch, config)
             if not torch.isfinite(value):
@@ -354,6 +367,24 @@ def _inside(density: Tensor, batch: Batch) -> Tensor:
     return density if batch.inside is None else density * batch.inside
 
 
+def _learning(network: CountingNetwork, stage: Stage | None) -> list[nn.Parameter]:
+    """Choose what learns where the caller does not."""
+    if stage is not None and isinstance(network, HasStages):
+        return network.stage_parameters(stage)
+    return all_but_variance(network)
+
+
+def _loss_of(stage: Stage) -> Callable[[CountingNetwork, Batch, FitConfig], Tensor]:
+    """Loss of a part, as the network has it."""
+
+    def loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:
+        context = network.encode_context(batch.thumbnails)
+        staged = cast(HasStages, network)  # perhaps within Fabric's wrapper
+        return staged.stage_loss(stage, batch.images, context, batch.target)
+
+    return loss
+
+
 class _Batches:
     """Batches of both kinds in turn, as far as there are images for them."""
 
@@ -364,13 +395,37 @@ class _Batches:
         config: FitConfig,
         nominal_px: float,
         rng: np.random.Generator,
+        stage: Stage | None = None,
     ) -> None:
         dotted = [image for image in images if image.yx is not None]
         counted = [image for image in images if image.yx is None]
         if not dotted and not counted:
             raise UserError("there is no image to learn from; give data sets with labels")
-        if counted and "counts" not in network.supervision:
-            raise UserError("this network cannot learn from counts only; give data sets with dots")
+        needs = None if stage is None else stage.supervision
+        whole, masks = stage is not None and stage.whole, needs == "masks"
+        if masks and whole:
+            # Images with counts only have a mask as well: Otsu's, which needs sharp borders.
+            counted = [image for image in counted if image.sample.in_focus]
+        elif stage is not None and needs != "counts":
+            if not dotted:
+                raise UserError(
+                    f"the {stage.name} of this network cannot learn from counts only; give data "
+                    "sets with dots"
+                )
+            counted = []
+        elif counted and "counts" not in network.supervision:
+            if not (dotted and isinstance(network, HasStages)):
+                raise UserError(
+                    "this network cannot learn from counts only; give data sets with dots"
+                )
+            counted = []  # its stages have left them out as well
+        if whole:
+            dotted, counted = [], [*dotted, *counted]
+        if not dotted and not counted:
+            raise UserError(
+                "this network must learn masks first, and no image is in focus or has dots; give "
+                "data sets with such images"
+            )
         self.every, self.step = config.count_every, 0
         self.dots = (
             DotBatches(
@@ -384,6 +439,7 @@ class _Batches:
                 augmentation=config.augmentation,
                 set_weights=config.set_weights,
                 set_augmentations=config.set_augmentations,
+                masks=masks,
             )
             if dotted
             else None
@@ -397,6 +453,7 @@ class _Batches:
                 rng=rng,
                 augmentation=config.augmentation,
                 set_augmentations=config.set_augmentations,
+                masks=masks,
             )
             if counted
             else None

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from skimage.draw import disk
+from skimage.filters import threshold_otsu
 from torch import Tensor
+from torch.nn import functional
 
 from celltally.diameter import diameter_of
+from celltally.errors import UserError
 from celltally.io import read_image, select_pixels
+from celltally.learn.augment import is_transmitted
 from celltally.learn.data import Dataset, Sample, sample_count, sample_dots
 from celltally.preprocess import normalise
 from celltally.scale import density_grid, model_shape, rescale, thumbnail
@@ -57,6 +64,43 @@ class PreparedImage:
     def thumbnail(self) -> Tensor:
         """``(3, 64, 64)`` float32."""
         return thumbnail(self.values.float())
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """``(1, h, w)`` bool, true inside cells.
+
+        The data set's own mask where it has one; else discs of a cell's diameter round
+        the dots; else what Otsu's threshold takes for cells: brighter than the ground, or
+        darker in transmitted light.
+
+        Raises
+        ------
+        UserError
+            When the data set's mask cannot be read or does not fit the image.
+        """
+        if self.sample.mask is not None:
+            return self._read_mask(self.sample.mask)
+        if self.yx is None:
+            grey = self.values.float().mean(dim=0, keepdim=True)
+            bright = grey > float(threshold_otsu(grey.numpy()))
+            return ~bright if is_transmitted(self.values.float()) else bright
+        shape = (int(self.values.shape[1]), int(self.values.shape[2]))
+        radius = self.diameter_px / 2 * shape[0] / self.image_shape[0]
+        discs = np.zeros(shape, dtype=bool)
+        for dot in self.yx:
+            discs[disk(dot, radius, shape=shape)] = True
+        return torch.from_numpy(discs)[None]
+
+    def _read_mask(self, path: Path) -> Tensor:
+        labels = select_pixels(read_image(path))
+        if labels.shape != self.image_shape:
+            raise UserError(
+                f"{path} has the shape {labels.shape}, but its image {self.image_shape}; "
+                "save the mask in the size of the image"
+            )
+        cells = torch.from_numpy(labels > 0)[None, None]
+        shape = [int(side) for side in self.values.shape[1:]]
+        return functional.interpolate(cells.byte(), shape, mode="nearest-exact")[0].bool()
 
     def grid(self, stride: int) -> Grid:
         """Grid of this image's density."""

@@ -28,6 +28,8 @@ __all__ = ["Find", "iter_project", "iter_search"]
 
 #: Images per data set that are searched.
 IMAGES_PER_SET = 20
+#: Model-scale pixels that background prototypes keep from where a dot's density ends.
+CLEARANCE = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,4 +167,4 @@ def _places(
     at = np.floor(grid.to_cells(yx)).astype(int).clip(0, np.array(grid.shape) - 1)
     cells[at[:, 0], at[:, 1]] = True
     reach = density_map(yx, grid, SIGMA * nominal_px) > 1e-4
-    return cells, ~maximum_filter(reach, 3)
+    return cells, ~maximum_filter(reach, 2 * (CLEARANCE // stride) + 1)

@@ -61,18 +61,21 @@ def iter_refit(
     """
     network.eval().to(device)
     weight, bias = (w.detach().double().cpu() for w in network.contribution_weights)
-    before = torch.cat([weight, bias[:, None]], dim=1).T  # (K + 1, classes)
+    free = torch.tensor([*network.contributing, True])  # and the bias
+    kept = torch.cat([weight, bias[:, None]], dim=1).T  # (K + 1, classes)
+    before = kept[free]
     normal = torch.zeros(len(before), len(before), dtype=torch.float64)
     right = torch.zeros_like(before)
     for done, image in enumerate(images, start=1):
         for rows, wanted in _equations(network, image, nominal_px, device):
-            normal += rows.T @ rows
-            right += rows.T @ wanted
+            normal += rows[:, free].T @ rows[:, free]
+            right += rows[:, free].T @ wanted
         yield Progress(done, len(images), "refitting the last layer")
     if images:
         held = RIDGE * torch.linalg.eigvalsh(normal)[-1] * torch.eye(len(before))
         change = torch.linalg.solve(normal + held, right - normal @ before)
-        after = (before + change).T.to(device, torch.float32)
+        kept[free] = before + change
+        after = kept.T.to(device, torch.float32)
         network.set_contribution_weights(after[:, :-1], after[:, -1])
 
 

@@ -37,7 +37,14 @@ from celltally.learn.refit import iter_refit
 from celltally.learn.seen import check_unseen, image_hash, image_hashes
 from celltally.learn.validate import validate
 from celltally.model import Model
-from celltally.networks import CountingNetwork, HasPrototypes, HasVariance, build
+from celltally.networks import (
+    CountingNetwork,
+    HasPrototypes,
+    HasStages,
+    HasVariance,
+    Stage,
+    build,
+)
 from celltally.record import ModelRecord, TrainingSet
 from celltally.types import Progress
 
@@ -278,10 +285,13 @@ class _Trainer:
         fit, variance = self.budget.share(1 - share), self.budget.share(share)
         if self.parent is not None:  # whose prototypes may lie in images of another kind
             yield from self._finish(self.network)
-        self.steps = yield from iter_fit(
-            self.network, self.train, self.val, self.config, fit, self.fabric,
-            nominal_px=self.nominal_px, finish=self._finish, on_best=self._save_best,
-        )  # fmt: skip
+        if isinstance(self.network, HasStages):
+            stages = possible_stages(self.network.stages, self.train)
+            total = sum(stage.share for stage in stages)
+            for stage in stages:
+                yield from self._fit(fit.share(stage.share / total), stage)
+        else:
+            yield from self._fit(fit)
         if isinstance(self.network, HasPrototypes):
             yield from self._find_patches(self.network)
             self._save_best(self.network, self.steps)
@@ -305,6 +315,21 @@ class _Trainer:
             model = yield from calibrate_on(model, self.plan.calibrate, device=device)
             model = self._save(model)
         return model
+
+    def _fit(self, budget: Budget, stage: Stage | None = None) -> Generator[Progress, None, None]:
+        """Train the network, or the part of it that a stage trains."""
+        judged = stage is None or stage.judged
+        before = self.steps
+
+        def save(network: CountingNetwork, step: int) -> None:
+            self._save_best(network, before + step)
+
+        done = yield from iter_fit(
+            self.network, self.train, self.val if judged else (), self.config, budget, self.fabric,
+            nominal_px=self.nominal_px, stage=stage, finish=self._finish if judged else None,
+            on_best=save if judged else None,
+        )  # fmt: skip
+        self.steps = before + done
 
     def _finish(self, network: CountingNetwork) -> Generator[Progress, None, None]:
         """Project the prototypes, and fit the last layer to where they now are."""
@@ -358,6 +383,12 @@ class _Trainer:
             created=date.today().isoformat(),
         )
         return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)
+
+
+def possible_stages(stages: Sequence[Stage], images: Sequence[PreparedImage]) -> list[Stage]:
+    """Leave out the optional stages that ask for dots where there are none."""
+    dotted = any(image.yx is not None for image in images)
+    return [s for s in stages if dotted or not (s.optional and s.supervision == "dots")]
 
 
 def _told(set_weights: Mapping[str, float]) -> str:

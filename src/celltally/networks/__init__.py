@@ -1,13 +1,24 @@
 """Networks: images at model scale in, density and variance out."""
 
-from celltally.networks.base import CountingNetwork, HasPrototypes, HasVariance, Output
+from celltally.networks.base import (
+    CountingNetwork,
+    HasPrototypes,
+    HasStages,
+    HasVariance,
+    Output,
+    Stage,
+    Target,
+)
 from celltally.networks.registry import build, config_of, names, register
 
 __all__ = [
     "CountingNetwork",
     "HasPrototypes",
+    "HasStages",
     "HasVariance",
     "Output",
+    "Stage",
+    "Target",
     "build",
     "config_of",
     "names",

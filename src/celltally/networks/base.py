@@ -8,11 +8,21 @@ whether ``isinstance`` sees a protocol's properties depends on the version of Py
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-__all__ = ["CountingNetwork", "HasPrototypes", "HasVariance", "Output", "Supervision"]
+__all__ = [
+    "CountingNetwork",
+    "HasPrototypes",
+    "HasStages",
+    "HasVariance",
+    "Output",
+    "Stage",
+    "Supervision",
+    "Target",
+]
 
 Supervision = Literal["dots", "counts", "masks"]
 
@@ -34,6 +44,65 @@ class Output(NamedTuple):
     density: Tensor
     log_variance: Tensor
     distances: Tensor | None = None
+
+
+class Target(NamedTuple):
+    """What is known of a batch of images.
+
+    Attributes
+    ----------
+    counts
+        ``(N,)`` true counts.
+    density
+        ``(N, 1, h, w)`` true density at the network's stride, or None where only
+        counts are known.
+    inside
+        ``(N, 1, h, w)``, 1 where a density cell lies in its image and 0 in the padding
+        around it; None where no padding is to be told.
+    mask
+        ``(N, 1, H, W)``, 1 inside cells and 0 outside, for stages that ask for masks.
+    """
+
+    counts: Tensor
+    density: Tensor | None = None
+    inside: Tensor | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a training that has several.
+
+    Attributes
+    ----------
+    name
+        What learns, in a word or two: ``counter``.
+    share
+        Share of the budget; those of a network add up to 1.
+    supervision
+        What its batches must have: the density (``dots``), the cells' mask
+        (``masks``; crops have the density as well), or only the count (``counts``;
+        images with dots will do).
+    whole
+        Whether it is shown whole images; else crops.
+    judged
+        Whether the network counts after it, so that validation can choose its weights;
+        else the last ones are kept.
+    optional
+        Whether the network counts without it. Where no image has the dots that it asks
+        for, it is then left out, and its share is the others' (a localiser: its network
+        shows the counter's coarse map as the density); else the training is refused.
+    rate
+        Its learning rate, as a multiple of the training's.
+    """
+
+    name: str
+    share: float
+    supervision: Supervision
+    whole: bool = False
+    judged: bool = True
+    optional: bool = False
+    rate: float = 1.0
 
 
 class CountingNetwork(nn.Module, ABC):
@@ -90,6 +159,29 @@ class HasVariance(CountingNetwork):
         """Parameters that the variance head alone owns."""
 
 
+class HasStages(CountingNetwork):
+    """A network that is trained part after part, each with a loss of its own.
+
+    A network without this learns all at once, by the losses of a density
+    (``celltally.networks.losses``).
+    """
+
+    @property
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """The parts, in their order."""
+
+    @abstractmethod
+    def stage_parameters(self, stage: Stage) -> list[nn.Parameter]:
+        """Parameters that a part trains; the others stay as they are."""
+
+    @abstractmethod
+    def stage_loss(
+        self, stage: Stage, images: Tensor, context: Tensor | None, target: Target
+    ) -> Tensor:
+        """Loss of a batch, a scalar."""
+
+
 class HasPrototypes(CountingNetwork):
     """A network whose density is a weighted sum of similarities to prototypes."""
 
@@ -102,6 +194,11 @@ class HasPrototypes(CountingNetwork):
     @abstractmethod
     def prototype_kinds(self) -> tuple[str, ...]:
         """``cell`` or ``background`` for each prototype."""
+
+    @property
+    def contributing(self) -> tuple[bool, ...]:
+        """Whether each prototype has a say in the density; the others' weights stay zero."""
+        return (True,) * len(self.prototype_kinds)
 
     @property
     @abstractmethod

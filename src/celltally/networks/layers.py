@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ChannelNorm", "Downsample", "ResidualBlock", "UnitNorm"]
+__all__ = ["ChannelNorm", "Downsample", "ResidualBlock", "UnitNorm", "variance_head", "zero"]
 
 
 class ChannelNorm(nn.Module):
@@ -64,3 +64,26 @@ class Downsample(nn.Sequential):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__(ChannelNorm(channels), nn.Conv2d(channels, out_channels, 2, stride=2))
+
+
+def variance_head(channels: int, classes: int = 1, hidden: int = 32) -> nn.Sequential:
+    """Log-variance of every place from what is known there, small at first.
+
+    It is given detached features, so that it cannot spoil the count (the aleatoric head
+    of Hernández et al. 2018, behind a mean that is learned without it).
+    """
+    head = nn.Sequential(
+        nn.Conv2d(channels, hidden, 1),
+        nn.ReLU(inplace=True),
+        zero(nn.Conv2d(hidden, classes, 1)),
+    )
+    # A density cell of a lone cell's blob errs by some hundredths.
+    nn.init.constant_(head[2].bias, -7.0)  # type: ignore[arg-type]
+    return head
+
+
+def zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """Start a layer at zero, so that it first changes nothing."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer

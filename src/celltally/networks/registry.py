@@ -15,7 +15,7 @@ __all__ = ["build", "config_of", "names", "register"]
 Family = TypeVar("Family", bound=type[CountingNetwork])
 
 #: Files of this package that hold a family each; importing one registers it.
-FAMILY_MODULES = ("tally",)
+FAMILY_MODULES = ("countxplain", "csrnet", "decoupled", "fpn_counter", "patch_regression", "tally")
 
 _families: dict[str, type[CountingNetwork]] = {}
 

@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from celltally.networks.base import HasPrototypes, HasVariance, Output, Supervision
-from celltally.networks.layers import ChannelNorm, Downsample, ResidualBlock, UnitNorm
+from celltally.networks.layers import (
+    ChannelNorm,
+    Downsample,
+    ResidualBlock,
+    UnitNorm,
+    variance_head,
+    zero,
+)
 from celltally.networks.prototypes import PrototypeHead
 from celltally.networks.registry import register
 
@@ -102,7 +109,7 @@ class _Trunk(HasVariance):
         self.halo = _reach(config)
         self.context_encoder = _context_encoder(config.context) if config.context else None
         self.modulate = (
-            nn.ModuleList(_zero(nn.Linear(config.context, 2 * w)) for w in widths)
+            nn.ModuleList(zero(nn.Linear(config.context, 2 * w)) for w in widths)
             if config.context
             else None
         )
@@ -201,7 +208,9 @@ class Tally(_Trunk, HasPrototypes):
             epsilon=config.epsilon,
             gain=config.gain,
         )
-        self.variance = _variance_head(config)  # after the head: seeds keep their weights
+        self.variance = variance_head(
+            config.depth + config.classes, config.classes
+        )  # after the head: seeds keep their weights
 
     def _density(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         distances = self.distances(features)
@@ -253,23 +262,11 @@ class TallyPlain(_Trunk):
     def __init__(self, config: TallyPlainConfig) -> None:
         super().__init__(config)
         self.head = nn.Conv2d(config.depth, config.classes, 1)
-        self.variance = _variance_head(config)
+        self.variance = variance_head(config.depth + config.classes, config.classes)
 
     def _density(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         density: Tensor = self.head(features) * self.config.gain
         return density, None
-
-
-def _variance_head(config: TallyPlainConfig) -> nn.Sequential:
-    """Log-variance from features and density."""
-    head = nn.Sequential(
-        nn.Conv2d(config.depth + config.classes, 32, 1),
-        nn.ReLU(inplace=True),
-        _zero(nn.Conv2d(32, config.classes, 1)),
-    )
-    # A density cell of a lone cell's blob errs by some hundredths.
-    nn.init.constant_(head[2].bias, -7.0)  # type: ignore[arg-type]
-    return head
 
 
 def _context_encoder(size: int) -> nn.Sequential:
@@ -284,13 +281,6 @@ def _context_encoder(size: int) -> nn.Sequential:
         nn.Linear(32, size),
         nn.Tanh(),
     )
-
-
-def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """Start a layer at zero, so that it first changes nothing."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer
 
 
 def _reach(config: TallyPlainConfig) -> int:

@@ -49,8 +49,9 @@ def count_loss(density: Tensor, counts: Tensor) -> Tensor:
 def prototype_to_feature_loss(distances: Tensor, target: Tensor, cells: int) -> Tensor:
     """Tie cell prototypes to density maxima and background prototypes to its minima.
 
-    CountXplain (MIDL 2025), prototype-to-feature loss: each prototype's smallest
-    distance to a feature of its own group.
+    After the prototype-to-feature loss of CountXplain (MIDL 2025), which looks at one
+    maximum and minimum per image (``celltally.networks.countxplain.extremes_loss``): here
+    each prototype's smallest distance to a feature of its own group.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ def diversity_loss(prototypes: Tensor, cells: int, tolerance: float) -> Tensor:
         unit = functional.normalize(group, dim=1)
         cosine = unit @ unit.T
         others = ~torch.eye(len(group), dtype=torch.bool, device=group.device)
-        parts.append((cosine[others] - tolerance).clamp_min(0.0).mean())
+        excess = (cosine[others] - tolerance).clamp_min(0.0)
+        parts.append(excess.mean() if len(group) > 1 else excess.sum())  # alone is diverse
     return torch.stack(parts).mean()
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from celltally.learn import losses
+from celltally.networks import losses
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +73,10 @@ def test_diversity():
     # Groups do not repel each other.
     across = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     assert losses.diversity_loss(across, 2, 0.0) == 0
+
+
+def test_a_prototype_alone_in_its_group_is_diverse():
+    assert losses.diversity_loss(torch.ones(2, 4), 1, 0.0) == 0
 
 
 def test_diversity_drives_prototypes_apart():
