@@ -610,6 +610,7 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     more += ["--weight", f"{read_dataset(dataset).name}=2.5"]
     more += ["--learning-rate", "0.002", "--augmentation", "slight"]
     more += ["--augmentation", f"{read_dataset(dataset).name}=mild"]
+    more += ["--setting", "depth=16", "--setting", "widths=[8, 8]", "--setting", "kind=round"]
     assert run([*common, *more]) == 0
     output = capsys.readouterr()
     assert fake_training["data"] == [dataset]
@@ -619,6 +620,8 @@ def test_train_hands_over_its_options(fake_training, dataset, tmp_path, capsys):
     assert fake_training["fit"].set_weights == {read_dataset(dataset).name: 2.5}
     assert fake_training["fit"].learning_rate == 0.002
     assert fake_training["fit"].augmentation == AUGMENTATIONS["slight"]
+    settings = {"depth": 16, "widths": [8, 8], "kind": "round"}
+    assert fake_training["network_config"] == settings
     of_one = {read_dataset(dataset).name: AUGMENTATIONS["mild"]}
     assert fake_training["fit"].set_augmentations == of_one
     assert "validation error 1" in output.err
@@ -661,6 +664,8 @@ def test_a_training_that_starts_from_a_model_goes_slower(fake_training, dataset,
         (["--learning-rate", "0"], "--learning-rate 0 cannot be used"),
         (["--learning-rate", "nan"], "--learning-rate nan"),
         (["--augmentation", "much"], "full, mild, slight"),
+        (["--setting", "width"], "such as width=0.25"),
+        (["--setting", "=3"], "such as width=0.25"),
         (["--augmentation", "elsewhere=mild"], "'elsewhere'"),
         (["--augmentation", "mild", "--augmentation", "full"], "as in vgg=full"),
         (["--augmentation", "a=mild", "--augmentation", "a=full"], "'mild' and 'full' for 'a'"),
@@ -671,6 +676,14 @@ def test_train_refuses_wrong_arguments(fake_training, dataset, tmp_path, capsys,
     assert words in sentence(capsys.readouterr().err)
     assert not (tmp_path / "mine").exists()
     assert fake_training == {}
+
+
+@pytest.mark.parametrize("setting", ["colour=3", "prototypes=many", "widths=3", "depth=-1"])
+def test_train_refuses_settings_that_make_no_network(dataset, tmp_path, capsys, setting):
+    arguments = ["train", str(dataset), "--out", str(tmp_path / "mine"), "--steps", "1"]
+    assert run([*arguments, "--network", "tally", "--setting", setting]) == 2
+    assert "'tally'" in sentence(capsys.readouterr().err)
+    assert not (tmp_path / "mine").exists()
 
 
 def test_train_refuses_an_unknown_network(dataset, tmp_path, capsys):
