@@ -12,7 +12,6 @@ from celltally.learn.batches import CountBatches, DotBatches
 from celltally.learn.fit import (
     Budget,
     FitConfig,
-    _Batches,
     all_but_variance,
     iter_fit,
     make_fabric,
@@ -20,6 +19,7 @@ from celltally.learn.fit import (
     total_loss,
     variance_only,
 )
+from celltally.learn.mixing import MixedBatches
 from celltally.networks import CountingNetwork, Output, Stage, build
 from celltally.networks.losses import count_loss
 from celltally.progress import drain
@@ -227,8 +227,8 @@ def test_sets_have_augmentations_of_their_own(new_network, prepared_images, fabr
 
         return make
 
-    monkeypatch.setattr("celltally.learn.fit.DotBatches", spy(DotBatches))
-    monkeypatch.setattr("celltally.learn.fit.CountBatches", spy(CountBatches))
+    monkeypatch.setattr("celltally.learn.mixing.DotBatches", spy(DotBatches))
+    monkeypatch.setattr("celltally.learn.mixing.CountBatches", spy(CountBatches))
     images = prepared_images(counts=[5])
     images.append(replace(images[0], yx=None))
     own = {"blobs": AUGMENTATIONS["slight"]}
@@ -392,7 +392,7 @@ def test_a_stage_learns_at_its_own_rate(prepared_images, fabric, rate):
 
 
 def batches_of(images, network, **stage):
-    batches = _Batches(
+    batches = MixedBatches(
         network, images, replace(FAST, augmentation=None), 12.0, np.random.default_rng(0),
         Stage("part", 1.0, **stage),
     )  # fmt: skip

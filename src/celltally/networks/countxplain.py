@@ -33,7 +33,6 @@ from torch.nn import functional
 
 from celltally.networks import losses
 from celltally.networks.base import (
-    HasPrototypes,
     HasStages,
     HasVariance,
     Output,
@@ -49,7 +48,7 @@ from celltally.networks.csrnet import (
     true_density,
 )
 from celltally.networks.layers import variance_head
-from celltally.networks.prototypes import PrototypeHead
+from celltally.networks.prototypes import HasPrototypeHead, PrototypeHead
 from celltally.networks.registry import register
 
 __all__ = ["CountXplain", "CountXplainConfig", "extremes_loss"]
@@ -114,7 +113,7 @@ class _Head(PrototypeHead):
 
 
 @register("countxplain")
-class CountXplain(HasPrototypes, HasVariance, HasStages):
+class CountXplain(HasPrototypeHead, HasVariance, HasStages):
     """See the module's text and ``CountXplainConfig``."""
 
     config_type: ClassVar[type] = CountXplainConfig
@@ -193,44 +192,9 @@ class CountXplain(HasPrototypes, HasVariance, HasStages):
             )
 
     @property
-    def prototypes(self) -> Tensor:
-        """``(K, D)``."""
-        return self.head.vectors
-
-    @property
-    def prototype_kinds(self) -> tuple[str, ...]:
-        """The first half are cell prototypes."""
-        half = self.config.prototypes // 2
-        return ("cell",) * half + ("background",) * half
-
-    @property
     def contributing(self) -> tuple[bool, ...]:
         """All prototypes, or the cell prototypes alone."""
         return tuple(kind == "cell" or not self.config.cell_only for kind in self.prototype_kinds)
-
-    @property
-    def contribution_weights(self) -> tuple[Tensor, Tensor]:
-        """Weight ``(1, K)`` and bias ``(1,)``."""
-        return self.head.contribution_weights
-
-    def distances(self, features: Tensor) -> Tensor:
-        """Squared distances, ``(N, K, h, w)``; from 0 to the depth."""
-        return self.head.distances(features)
-
-    def similarities(self, distances: Tensor) -> Tensor:
-        """``log((d + 1) / (d + ε))``."""
-        return self.head.similarities(distances)
-
-    def set_prototypes(self, prototypes: Tensor) -> None:
-        """Replace all prototypes by ``(K, D)`` features."""
-        with torch.no_grad():
-            self.head.vectors.copy_(prototypes)
-
-    def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
-        """Replace weight ``(1, K)`` and bias ``(1,)``."""
-        with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.copy_(bias)
 
 
 def extremes_loss(distances: Tensor, density: Tensor, cells: int) -> Tensor:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PrototypeHead"]
+from celltally.networks.base import HasPrototypes
+
+__all__ = ["HasPrototypeHead", "PrototypeHead"]
 
 
 class PrototypeHead(nn.Module):
@@ -79,3 +81,44 @@ class PrototypeHead(nn.Module):
     def contribution_weights(self) -> tuple[Tensor, Tensor]:
         """Weight ``(classes, K)`` and bias ``(classes,)`` of the similarities."""
         return self.weight * self.gain, self.bias * self.gain
+
+
+class HasPrototypeHead(HasPrototypes):
+    """A network whose prototypes are those of its ``head``."""
+
+    head: PrototypeHead
+
+    @property
+    def prototypes(self) -> Tensor:
+        """``(K, D)``."""
+        return self.head.vectors
+
+    @property
+    def prototype_kinds(self) -> tuple[str, ...]:
+        """The first half are cell prototypes."""
+        half = len(self.head.vectors) // 2
+        return ("cell",) * half + ("background",) * half
+
+    @property
+    def contribution_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight ``(classes, K)`` and bias ``(classes,)``."""
+        return self.head.contribution_weights
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Squared distances ``(N, K, h, w)``, in the head's units."""
+        return self.head.distances(features)
+
+    def similarities(self, distances: Tensor) -> Tensor:
+        """``log((d + 1) / (d + ε))``."""
+        return self.head.similarities(distances)
+
+    def set_prototypes(self, prototypes: Tensor) -> None:
+        """Replace all prototypes by ``(K, D)`` features."""
+        with torch.no_grad():
+            self.head.vectors.copy_(prototypes)
+
+    def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
+        """Replace weight ``(classes, K)`` and bias ``(classes,)``."""
+        with torch.no_grad():
+            self.head.weight.copy_(weight / self.head.gain)
+            self.head.bias.copy_(bias / self.head.gain)

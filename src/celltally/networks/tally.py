@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celltally.networks.base import HasPrototypes, HasVariance, Output, Supervision
+from celltally.networks.base import HasVariance, Output, Supervision
 from celltally.networks.layers import (
     ChannelNorm,
     Downsample,
@@ -28,7 +28,7 @@ from celltally.networks.layers import (
     variance_head,
     zero,
 )
-from celltally.networks.prototypes import PrototypeHead
+from celltally.networks.prototypes import HasPrototypeHead, PrototypeHead
 from celltally.networks.registry import register
 
 __all__ = ["Tally", "TallyConfig", "TallyPlain", "TallyPlainConfig"]
@@ -193,7 +193,7 @@ class _Trunk(HasVariance):
 
 
 @register("tally")
-class Tally(_Trunk, HasPrototypes):
+class Tally(_Trunk, HasPrototypeHead):
     """See the module's text and ``TallyConfig``."""
 
     config_type: ClassVar[type] = TallyConfig
@@ -208,48 +208,12 @@ class Tally(_Trunk, HasPrototypes):
             epsilon=config.epsilon,
             gain=config.gain,
         )
-        self.variance = variance_head(
-            config.depth + config.classes, config.classes
-        )  # after the head: seeds keep their weights
+        # After the head: seeds keep their weights.
+        self.variance = variance_head(config.depth + config.classes, config.classes)
 
     def _density(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         distances = self.distances(features)
         return self.head.density(self.similarities(distances)), distances
-
-    @property
-    def prototypes(self) -> Tensor:
-        """``(K, D)``."""
-        return self.head.vectors
-
-    @property
-    def prototype_kinds(self) -> tuple[str, ...]:
-        """The first half are cell prototypes."""
-        half = len(self.head.vectors) // 2
-        return ("cell",) * half + ("background",) * half
-
-    @property
-    def contribution_weights(self) -> tuple[Tensor, Tensor]:
-        """Weight ``(classes, K)`` and bias ``(classes,)``."""
-        return self.head.contribution_weights
-
-    def distances(self, features: Tensor) -> Tensor:
-        """Squared distances / depth, ``(N, K, h, w)``."""
-        return self.head.distances(features)
-
-    def similarities(self, distances: Tensor) -> Tensor:
-        """``log((d + 1) / (d + ε))``."""
-        return self.head.similarities(distances)
-
-    def set_prototypes(self, prototypes: Tensor) -> None:
-        """Replace all prototypes by ``(K, D)`` features."""
-        with torch.no_grad():
-            self.head.vectors.copy_(prototypes)
-
-    def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
-        """Replace weight ``(classes, K)`` and bias ``(classes,)``."""
-        with torch.no_grad():
-            self.head.weight.copy_(weight / self.head.gain)
-            self.head.bias.copy_(bias / self.head.gain)
 
 
 @register("tally_plain")
