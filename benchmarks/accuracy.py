@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from accuracy_lib.protocols import PROTOCOLS, prepare
 from accuracy_lib.store import Store
 from accuracy_lib.systems import TRAIN, Baseline, GivenModel, Job, Network, System
 from accuracy_lib.tables import markdown, replace_between_marks, write_tables
@@ -105,11 +106,15 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
         raise UserError("there is nothing to count: give --data, the folder of the sets")
     seeds = [_whole(seed) for seed in _names(arguments.seeds)]
     sets = _names(arguments.sets) or _sets_of(arguments.data, arguments.split)
+    learn = any(system.learns for system in systems)
+    parts = [arguments.split, *([TRAIN] if learn else [])]
     jobs = []
-    for folder in (arguments.data / name for name in sets):
-        read_dataset(folder / arguments.split)
-        if any(system.learns for system in systems):
-            read_dataset(folder / TRAIN)
+    for name in sets:
+        folder = arguments.data / name
+        for part in parts:
+            read_dataset(folder / part)
+        if arguments.protocol:
+            folder = prepare(arguments.protocol, folder, parts, arguments.out / "protocols")
         jobs += [
             Job(
                 system=system,
@@ -119,6 +124,7 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
                 diameter="auto" if arguments.diameter == "auto" else None,
                 device=arguments.device,
                 out=arguments.out,
+                as_is=bool(arguments.protocol),
             )
             for system in systems
             for seed in (seeds if system.learns else [None])
@@ -131,16 +137,15 @@ def _systems(arguments: argparse.Namespace) -> list[System]:
     labels = [model.label for model in models]
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UserError(f"two models are called {twice[0]}; rename the folder of one")
-    networks = _names(arguments.networks)
+    networks, trained = _names(arguments.networks), []
     if networks:
         from celltally.learn.fit import Budget
-        from celltally.networks import names
+        from celltally.networks import build
 
         Budget(arguments.steps, arguments.minutes)
-        if unknown := sorted(set(networks) - set(names())):
-            raise UserError(
-                f"there is no network {unknown[0]!r}; choose among {', '.join(names())}"
-            )
+        trained = [_network(text, arguments) for text in networks]
+        for network in trained:
+            build(network.name, network.config)
     baselines = _names(arguments.baselines)
     if unknown := sorted(set(baselines) - set(BASELINES)):
         raise UserError(f"there is no baseline {unknown[0]!r}; choose among {', '.join(BASELINES)}")
@@ -148,9 +153,17 @@ def _systems(arguments: argparse.Namespace) -> list[System]:
         raise UserError(f"--tuning-images {arguments.tuning_images} is too few; give at least 1")
     return [
         *models,
-        *(Network(name, arguments.steps, arguments.minutes) for name in networks),
+        *trained,
         *(Baseline(name, arguments.tuning_images) for name in baselines),
     ]
+
+
+def _network(text: str, arguments: argparse.Namespace) -> Network:
+    """Read a network with its settings, ``csrnet:width=0.5:pretrained=true``."""
+    from celltally.networks import parse_settings
+
+    name, *settings = text.split(":")
+    return Network(name, arguments.steps, arguments.minutes, parse_settings(settings))
 
 
 def _sets_of(data: Path, split: str) -> list[str]:
@@ -187,7 +200,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--sets", default="", help="folders in D; without, all that have the split")
     add("--split", default="val", help="part of each set that is counted")
     add("--models", default="", help="names or folders of models")
-    add("--networks", default="", help="networks to be trained for each set by itself")
+    add("--networks", default="",
+        help="networks to be trained for each set by itself, such as csrnet:width=0.5")  # fmt: skip
+    add("--protocol", default="",
+        help=f"prepare the sets as a paper did, one of {', '.join(PROTOCOLS)}")  # fmt: skip
     add("--steps", type=int, help="budget of a training")
     add("--minutes", type=float, help="budget of a training, instead of --steps")
     add("--baselines", default="", help=f"among {', '.join(BASELINES)}")

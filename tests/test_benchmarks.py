@@ -7,10 +7,14 @@ from importlib import import_module
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import pandas as pd
 import pytest
 
+from celltally.errors import UserError
+from celltally.io import read_image
 from celltally.learn import train
+from celltally.learn.data import read_dataset, sample_dots
 from celltally.types import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -288,3 +292,96 @@ def test_a_damaged_row_is_named(run, tmp_path):
     code, _, said = run("--sets", "blobs", "--baselines", "maxima")
     assert code == 2
     assert f"{path} is damaged" in said
+
+
+def test_a_network_is_trained_with_its_settings_and_told_apart_by_them(accuracy, data, tmp_path):
+    two = "csrnet:width=0.03125,csrnet:width=0.03125:density_weight=50"
+    options = ["--networks", two, "--steps", "1", "--sets", "blobs", "--out", str(tmp_path / "out")]
+    assert accuracy.main(["--data", str(data), *options]) == 0
+    table = pd.read_csv(tmp_path / "out" / "accuracy.csv")
+    assert list(table["system"]) == [
+        "csrnet (width 0.03125 density_weight 50), 1 steps",
+        "csrnet (width 0.03125), 1 steps",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("nothing", "there is no network 'nothing'"),
+        ("csrnet:wide=1", "has no setting 'wide'"),
+        ("csrnet:1", "give NAME=VALUE"),
+    ],
+)
+def test_networks_that_cannot_be_built_are_refused(
+    accuracy, data, tmp_path, capsys, network, words
+):
+    options = ["--networks", network, "--steps", "1", "--out", str(tmp_path / "out")]
+    assert accuracy.main(["--data", str(data), *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.fixture
+def prepare(accuracy):
+    return import_module("accuracy_lib.protocols").prepare
+
+
+def test_quarters_share_the_dots_and_keep_their_places(prepare, dataset_folder, tmp_path):
+    folder = tmp_path / "cells"
+    dataset_folder("cells", [5, 8], folder=folder / "val")
+    place = prepare("dcl", folder, ["val"], tmp_path / "out")
+    before, after = read_dataset(folder / "val"), read_dataset(place / "val")
+    assert place.name == "cells-dcl"
+    assert len(after.samples) == 8
+    assert {sample.group for sample in after.samples} == {
+        f"{before.name}/{sample.stem}" for sample in before.samples
+    }
+    whole = read_image(before.samples[0].image).data.squeeze()
+    scale = 256 / (np.array(whole.shape[:2]) / 2)
+    assert after.diameter_px == pytest.approx(before.diameter_px * scale.prod() ** 0.5, abs=0.01)
+    for i, sample in enumerate(before.samples):
+        quarters = after.samples[4 * i : 4 * i + 4]
+        assert all(iio.imread(q.image).shape[:2] == (256, 256) for q in quarters)
+        corners = [(0, 0), (0, 256), (256, 0), (256, 256)]
+        moved = [sample_dots(q).yx + corner for q, corner in zip(quarters, corners, strict=True)]
+        expected = (sample_dots(sample).yx + 0.5) * scale - 0.5
+        assert np.allclose(
+            sorted(np.concatenate(moved).tolist()), sorted(expected.tolist()), atol=1e-6
+        )
+
+
+def test_a_protocol_keeps_counts_but_cannot_divide_them(prepare, dataset_folder, tmp_path):
+    dataset_folder("bulk", [5, 8], folder=tmp_path / "bulk" / "val", labels="counts")
+    place = prepare("hernandez", tmp_path / "bulk", ["val"], tmp_path / "out")
+    samples = read_dataset(place / "val").samples
+    assert [sample.count for sample in samples] == [5, 8]
+    assert iio.imread(samples[0].image).shape[:2] == (192, 256)
+    with pytest.raises(UserError, match="counts of its quarters are not known"):
+        prepare("dcl", tmp_path / "bulk", ["val"], tmp_path / "out")
+
+
+def test_networks_of_a_protocol_see_its_pixels(accuracy, data, tmp_path, trainings, monkeypatch):
+    scales = []
+    inner = train.iter_train
+
+    def fake(folders, *, diameter_px, **options):
+        assert diameter_px == read_dataset(folders[0]).diameter_px
+        scales.append(diameter_px)
+        return (yield from inner(folders, **options))
+
+    monkeypatch.setattr(train, "iter_train", fake)
+    options = [
+        "--networks",
+        "tally",
+        "--steps",
+        "3",
+        "--sets",
+        "blobs",
+        "--protocol",
+        "countxplain",
+    ]
+    assert accuracy.main(["--data", str(data), *options, "--out", str(tmp_path / "out")]) == 0
+    assert len(scales) == 1
+    assert set(pd.read_csv(tmp_path / "out" / "accuracy.csv")["set"]) == {"blobs-countxplain"}
+    options[-1] = "nobody"
+    assert accuracy.main(["--data", str(data), *options, "--out", str(tmp_path / "out")]) == 2

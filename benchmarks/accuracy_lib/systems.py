@@ -6,8 +6,8 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -79,6 +79,9 @@ class Job:
         See ``predict``.
     out
         Where trained networks are kept.
+    as_is
+        Whether networks learn at the scale of the set's images, as protocols of papers
+        have it, and not at the program's.
     """
 
     system: System
@@ -88,6 +91,7 @@ class Job:
     diameter: Literal["auto"] | None
     device: str
     out: Path
+    as_is: bool = False
 
     @property
     def part(self) -> Path:
@@ -124,6 +128,7 @@ class Job:
                     "data": _data(self.part),
                     "seed": self.seed,
                     "diameter": self.diameter,
+                    **({"as is": True} if self.as_is else {}),
                 }
             )
         )
@@ -178,11 +183,21 @@ class Network:
     """A network that learns from nothing on the set's ``train``, and from nothing else.
 
     Parts of ``train`` choose the weights and calibrate the intervals.
+
+    Attributes
+    ----------
+    name
+        Registered name.
+    steps, minutes
+        Budget of a training, one of the two.
+    config
+        Settings other than the defaults.
     """
 
     name: str
     steps: int | None = None
     minutes: float | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
     kind: ClassVar[str] = "network"
     learns: ClassVar[bool] = True
 
@@ -190,11 +205,13 @@ class Network:
     def label(self) -> str:
         """Name in the table."""
         budget = f"{self.minutes:g} min" if self.steps is None else f"{self.steps} steps"
-        return f"{self.name}, {budget}"
+        told = " ".join(f"{name} {value}" for name, value in self.config.items())
+        return f"{self.name}{f' ({told})' if told else ''}, {budget}"
 
     def identity(self) -> dict[str, Any]:
-        """Name and budget."""
-        return {"network": self.name, "steps": self.steps, "minutes": self.minutes}
+        """Name, settings and budget."""
+        settings = {"settings": dict(self.config)} if self.config else {}
+        return {"network": self.name, "steps": self.steps, "minutes": self.minutes, **settings}
 
     def measure(self, job: Job) -> Measuring:
         """Train it, unless that has been done, and count."""
@@ -202,6 +219,7 @@ class Network:
 
     def _trained(self, job: Job) -> Generator[Progress, None, Path]:
         what = {**self.identity(), "data": _data(job.train), "seed": job.seed}
+        what |= {"as is": True} if job.as_is else {}
         digest = sha256_of(canonical_json(what))[:10]
         name = f"{_slug(f'{self.label} {job.folder.name} seed {job.seed}')}-{digest}"
         folder = job.out / "networks" / name
@@ -217,6 +235,8 @@ class Network:
         yield from iter_train(
             [job.train], network=self.name, out=unfinished, steps=self.steps,
             minutes=self.minutes, seed=job.seed or 0, device=job.device,
+            diameter_px=read_dataset(job.train).diameter_px if job.as_is else None,
+            network_config=dict(self.config),
         )  # fmt: skip
         return unfinished.rename(folder)
 

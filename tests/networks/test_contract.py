@@ -25,8 +25,8 @@ CPU = torch.device("cpu")
 BATCH_NORM = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 SHALLOW = {"widths": (8, 8), "encoder_blocks": (1, 1), "decoder_blocks": (1,), "depth": 8}
 TINY_PYRAMID = {
-    "height": 32,
-    "width": 48,
+    "image_height": 32,
+    "image_width": 48,
     "down_filters": (4, 4),
     "cross_filters": 4,
     "head_filters": (4,),

@@ -23,8 +23,8 @@ from celltally.predict import infer, predict
 from celltally.progress import drain
 
 TINY = {
-    "height": 32,
-    "width": 48,
+    "image_height": 32,
+    "image_width": 48,
     "down_filters": (4, 4),
     "cross_filters": 4,
     "head_filters": (4,),
@@ -283,8 +283,8 @@ def test_a_whole_training_from_counts_alone(dataset_folder, tmp_path, draw_cells
     ("settings", "words"),
     [
         ({"aleatoric": "l1"}, "no aleatoric loss 'l1'; choose one of: paper, code, gaussian"),
-        ({"height": 7}, "must be 8 px or more"),
-        ({"width": 48, "vgg": (4, 0, 0, 0, 0, 0)}, "must be 64 px or more"),
+        ({"image_height": 7}, "must be 8 px or more"),
+        ({"image_width": 48, "vgg": (4, 0, 0, 0, 0, 0)}, "must be 64 px or more"),
     ],
 )
 def test_settings_that_make_no_network(settings, words):
@@ -297,3 +297,18 @@ def test_a_pyramid_as_in_the_authors_code():
     down = new_network(down_filters=(1, 0, 0)).pyramid.down
     assert [sum(p.numel() for p in level.parameters()) for level in down] == [27 + 2, 0, 0]
     assert FPNCounterConfig().aleatoric == "paper"
+
+
+def test_a_width_narrows_all_layers_but_the_empty_ones():
+    numbers = {**TINY, "down_filters": (8, 0), "width": 0.5}
+    half = build("fpn_counter", numbers)
+    narrow = {name: p.shape for name, p in half.named_parameters()}
+    full = {
+        name: p.shape
+        for name, p in build("fpn_counter", {**numbers, "width": 1.0}).named_parameters()
+    }
+    assert narrow.keys() == full.keys()
+    assert narrow["pyramid.across.0.0.weight"][0] * 2 == full["pyramid.across.0.0.weight"][0]
+    assert narrow["counter.count.0.weight"][0] * 2 == full["counter.count.0.weight"][0]
+    with pytest.raises(UserError, match="leaves no channels"):
+        build("fpn_counter", {**numbers, "width": 0.0})

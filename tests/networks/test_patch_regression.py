@@ -254,6 +254,7 @@ def test_every_backbone_fits_the_head(backbone):
         ({"step": 0}, "the step of 0 px"),
         ({"backbone": "alexnet", "side": 32}, "a side of 32 is below 63"),
         ({"windows": 1}, "1 windows are too few"),
+        ({"backbone": "resnet10", "pretrained": True}, "no ImageNet weights of resnet10"),
     ],
 )
 def test_settings_that_make_no_network(setting, sentence):

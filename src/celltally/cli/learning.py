@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -123,6 +122,7 @@ def train(
     from celltally.learn.augment import AUGMENTATIONS
     from celltally.learn.fit import STARTED_RATE, FitConfig
     from celltally.learn.train import iter_train
+    from celltally.networks import parse_settings
 
     for given in (strength, *set_strengths.values()):
         if given not in AUGMENTATIONS:
@@ -134,7 +134,7 @@ def train(
     job = iter_train(
         data,
         network=network,
-        network_config=_settings(setting or []),
+        network_config=parse_settings(setting or []),
         out=out,
         val=val or [],
         calibrate=calibrate or [],
@@ -168,20 +168,6 @@ def _set_weights(given: list[str], data: list[Path]) -> dict[str, float]:
             raise UserError(f"--weight {text} cannot be used: give SET=NUMBER, such as mbm=2")
     _check_sets("--weight", weights, data)
     return weights
-
-
-def _settings(given: list[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE``; a value is JSON (a number, true, a list), else a text."""
-    settings: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise UserError(f"--setting {text} cannot be used: give NAME=VALUE, such as width=0.25")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
-    return settings
 
 
 def _strengths(given: list[str], data: list[Path]) -> tuple[str, dict[str, str]]:

@@ -31,20 +31,16 @@ __all__ = [
 #: What the images of a data set may be (design §5): one plane each, readable everywhere.
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
-#: Which part of a file's stem names the independent unit (slide, donor, well,
-#: scene) of the public sets; their ``dataset.json`` says it in words only.
-#: ``{count}`` adds the image's stated count.
-PUBLIC_GROUPS = {
-    "mbm": r"BM_GRAZ_HE_(\d{4})",
-    "adi": r"(GTEX-[A-Z0-9]+)",
-    "idcia": r"DAPI__(\d{6}_GFP-AHPC_[A-Z]_[A-Za-z0-9]+)",
-    "bbbc039": r"IXMtest_([A-P]\d{2})_",
-    "bbbc005": r"{count}_(s\d+)_",
+#: What the ``dataset.json`` of public sets says in words only. ``group_pattern`` tells which
+#: part of a file's stem names the independent unit (slide, donor, well, scene), where
+#: ``{count}`` adds the image's stated count; ``in_focus_pattern`` which images are in focus.
+PUBLIC = {
+    "mbm": {"group_pattern": r"BM_GRAZ_HE_(\d{4})"},
+    "adi": {"group_pattern": r"(GTEX-[A-Z0-9]+)"},
+    "idcia": {"group_pattern": r"DAPI__(\d{6}_GFP-AHPC_[A-Z]_[A-Za-z0-9]+)"},
+    "bbbc039": {"group_pattern": r"IXMtest_([A-P]\d{2})_"},
+    "bbbc005": {"group_pattern": r"{count}_(s\d+)_", "in_focus_pattern": r"_F1_"},
 }
-
-
-#: Which images of the public sets are in focus, by their stem, where names tell it.
-IN_FOCUS = {"bbbc005": r"_F1_"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,9 @@ def read_dataset(folder: str | Path) -> Dataset:
     meta = _read_meta(folder)
     counts = _read_counts(folder / "counts.csv")
     name = str(meta.get("name") or folder.name)
-    pattern = PUBLIC_GROUPS.get(name) or _pattern(meta.get("group_pattern"), folder)
+    meta = {**meta, **PUBLIC.get(name, {})}
+    pattern = _pattern(meta, "group_pattern", folder)
+    in_focus = _pattern(meta, "in_focus_pattern", folder)
     samples, unlabelled = [], []
     for path in sorted(images_dir.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
@@ -156,7 +154,7 @@ def read_dataset(folder: str | Path) -> Dataset:
                 count=count,
                 mask=mask if mask.is_file() else None,
                 group=f"{name}/{_group(path.stem, pattern, count)}",
-                in_focus=re.search(IN_FOCUS.get(name, ""), path.stem) is not None,
+                in_focus=re.search(in_focus, path.stem) is not None,
             )
         )
     if not samples:
@@ -290,12 +288,13 @@ def _diameter(value: Any, folder: Path) -> float | None:
     return float(value)
 
 
-def _pattern(value: Any, folder: Path) -> str:
+def _pattern(meta: dict[str, Any], entry: str, folder: Path) -> str:
+    value = meta.get(entry)
     try:
         return re.compile(str(value or "")).pattern
     except re.error as error:
         raise UserError(
-            f"the dataset.json of {folder} has a group_pattern {value!r} that is no regular "
+            f"the dataset.json of {folder} has a {entry} {value!r} that is no regular "
             f"expression ({error}); mend or remove it"
         ) from None
 

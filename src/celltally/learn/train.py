@@ -269,6 +269,8 @@ class _Trainer:
         self.config, self.budget, self.fabric = config, budget, fabric
         self.nominal_px, self.out, self.sample = nominal_px, out, sample
         self.parent = parent
+        own = network.stages if isinstance(network, HasStages) else ()
+        self.stages = possible_stages(own, train)
         self.gallery = Gallery((), {})
         self.start, self.steps = time.monotonic(), 0
         before = None if parent is None else parent.record
@@ -281,16 +283,13 @@ class _Trainer:
         )
 
     def run(self, device: str) -> Generator[Progress, None, Model]:
-        share = VARIANCE_SHARE if isinstance(self.network, HasVariance) else 0.0
-        fit, variance = self.budget.share(1 - share), self.budget.share(share)
+        apart = isinstance(self.network, HasVariance)
+        fit = self.budget.share(1 - VARIANCE_SHARE) if apart else self.budget
         if self.parent is not None:  # whose prototypes may lie in images of another kind
             yield from self._finish(self.network)
-        if isinstance(self.network, HasStages):
-            stages = possible_stages(self.network.stages, self.train)
-            total = sum(stage.share for stage in stages)
-            for stage in stages:
-                yield from self._fit(fit.share(stage.share / total), stage)
-        else:
+        for stage in self.stages:
+            yield from self._fit(fit.share(stage.share), stage)
+        if not self.stages:
             yield from self._fit(fit)
         if isinstance(self.network, HasPrototypes):
             yield from self._find_patches(self.network)
@@ -301,7 +300,7 @@ class _Trainer:
                 set_augmentations={},
             )  # fmt: skip
             self.steps += yield from iter_fit(
-                self.network, self.train, (), quick, variance, self.fabric,
+                self.network, self.train, (), quick, self.budget.share(VARIANCE_SHARE), self.fabric,
                 nominal_px=self.nominal_px, loss=variance_only,
                 parameters=self.network.variance_parameters(),
             )  # fmt: skip
@@ -375,6 +374,7 @@ class _Trainer:
                 "crops per step": f"{self.config.batch} of {self.config.crop} px, "
                 "or more of smaller ones",
                 "learning rate": self.config.learning_rate,
+                **({"parts": _parts(self.stages)} if self.stages else {}),
                 "augmentation": _changes(self.config),
                 "crops drawn": _told(self.config.set_weights),
                 **({"left out": _counted(self.plan.left_out)} if self.plan.left_out else {}),
@@ -386,9 +386,23 @@ class _Trainer:
 
 
 def possible_stages(stages: Sequence[Stage], images: Sequence[PreparedImage]) -> list[Stage]:
-    """Leave out the optional stages that ask for dots where there are none."""
+    """Leave out the optional stages that ask for dots where there are none.
+
+    Their shares of the budget are the others'.
+    """
     dotted = any(image.yx is not None for image in images)
-    return [s for s in stages if dotted or not (s.optional and s.supervision == "dots")]
+    left = [s for s in stages if dotted or not (s.optional and s.supervision == "dots")]
+    total = sum(stage.share for stage in left)
+    return [replace(stage, share=stage.share / total) for stage in left]
+
+
+def _parts(stages: Sequence[Stage]) -> str:
+    """Say which parts the training had, for the record."""
+    return ", ".join(
+        f"{stage.name} {stage.share:.0%}"
+        + ("" if stage.rate == 1 else f" at {stage.rate:g} times the learning rate")
+        for stage in stages
+    )
 
 
 def _told(set_weights: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ from celltally.networks.base import (
     Stage,
     Target,
 )
-from celltally.networks.registry import build, config_of, names, register
+from celltally.networks.registry import build, config_of, names, parse_settings, register
 
 __all__ = [
     "CountingNetwork",
@@ -22,5 +22,6 @@ __all__ = [
     "build",
     "config_of",
     "names",
+    "parse_settings",
     "register",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -166,6 +166,14 @@ class HasStages(CountingNetwork):
     (``celltally.networks.losses``).
     """
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; batch norms that do not learn keep their statistics as well."""
+        super().train(mode)
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and not _learns(layer):
+                layer.eval()
+        return self
+
     @property
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -180,6 +188,10 @@ class HasStages(CountingNetwork):
         self, stage: Stage, images: Tensor, context: Tensor | None, target: Target
     ) -> Tensor:
         """Loss of a batch, a scalar."""
+
+
+def _learns(layer: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in layer.parameters())
 
 
 class HasPrototypes(CountingNetwork):

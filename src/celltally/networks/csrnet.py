@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from celltally.errors import UserError
 from celltally.networks.base import HasStages, HasVariance, Output, Stage, Supervision, Target
-from celltally.networks.layers import variance_head
+from celltally.networks.layers import scaled, variance_head
 from celltally.networks.registry import register
 
 __all__ = ["RATE", "CSRNet", "CSRNetConfig", "CSRNetLayers", "start_small", "true_density"]
@@ -96,8 +96,6 @@ class CSRNetLayers(nn.Module):
 
     def __init__(self, width: float = 1.0, pretrained: bool = False) -> None:
         super().__init__()
-        if not width > 0:
-            raise ValueError(f"a width of {width} leaves no channels")
         if pretrained and width != 1:
             raise ValueError(f"ImageNet weights fit the width 1 only, not {width}")
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
@@ -106,7 +104,7 @@ class CSRNetLayers(nn.Module):
 
         def convolution(full: int, dilation: int) -> list[nn.Module]:
             nonlocal channels
-            before, channels = channels, max(1, round(width * full))
+            before, channels = channels, scaled(full, width)
             layer = nn.Conv2d(before, channels, 3, padding=dilation, dilation=dilation)
             return [layer, nn.ReLU(inplace=True)]
 

@@ -35,7 +35,7 @@ from torch.nn import functional
 
 from celltally.errors import UserError
 from celltally.networks.base import HasStages, HasVariance, Output, Stage, Supervision, Target
-from celltally.networks.layers import variance_head, zero
+from celltally.networks.layers import scaled, variance_head, zero
 from celltally.networks.registry import register
 
 __all__ = ["Decoupled", "DecoupledConfig"]
@@ -126,9 +126,9 @@ class Counter(nn.Module):
     def __init__(self, config: DecoupledConfig) -> None:
         super().__init__()
         self.backbone = _vgg19(config)
-        channels = _scaled(VGG19[-1][0], config.width)
+        channels = scaled(VGG19[-1][0], config.width)
         self.messages = MessagePassing(channels) if config.message_passing else nn.Identity()
-        hidden = [_scaled(width, config.width) for width in config.head_widths]
+        hidden = [scaled(width, config.width) for width in config.head_widths]
         self.hidden = nn.Sequential(
             *(_convolutions(a, b, 1) for a, b in pairwise([channels, *hidden]))
         )
@@ -156,7 +156,7 @@ class Localiser(nn.Module):
 
     def __init__(self, config: DecoupledConfig) -> None:
         super().__init__()
-        widths = [_scaled(width, config.width) for width in UNET]
+        widths = [scaled(width, config.width) for width in UNET]
         self.depth = widths[1]
         self.encoder = nn.ModuleList(_convolutions(a, b, 2) for a, b in pairwise([4, *widths]))
         self.up = nn.ModuleList(
@@ -220,14 +220,6 @@ class Decoupled(HasVariance, HasStages):
             density = _spread(coarse, found)
             known = torch.cat([features.detach().float(), density.detach()], dim=1)
             return Output(density, self.variance(known).clamp(-16.0, 6.0))
-
-    def train(self, mode: bool = True) -> Decoupled:
-        """Set the mode; batch norms that do not learn keep their statistics as well."""
-        super().train(mode)
-        for layer in self.modules():
-            if isinstance(layer, nn.BatchNorm2d) and not layer.weight.requires_grad:
-                layer.eval()
-        return self
 
     def variance_parameters(self) -> list[nn.Parameter]:
         """Parameters of the log-variance head."""
@@ -307,11 +299,6 @@ def _cut(x: Tensor, images: Tensor, cell: int) -> Tensor:
     return x[..., :height, :width]
 
 
-def _scaled(channels: int, width: float) -> int:
-    """Channels of a layer in a network of another width."""
-    return max(1, round(channels * width))
-
-
 def _convolutions(
     channels: int, out_channels: int, number: int, norm: bool = False
 ) -> nn.Sequential:
@@ -337,7 +324,7 @@ def _vgg19(config: DecoupledConfig) -> nn.Sequential:
     for level, (width, number) in enumerate(VGG19):
         if level:
             layers.append(nn.MaxPool2d(2))
-        out_channels = _scaled(width, config.width)
+        out_channels = scaled(width, config.width)
         layers.extend(_convolutions(channels, out_channels, number, config.batch_norm))
         channels = out_channels
     backbone = nn.Sequential(*layers)

@@ -27,7 +27,7 @@ where the paper has none, and adds up the mask's three colours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from celltally.networks.base import HasStages, Output, Stage, Supervision, Target
-from celltally.networks.layers import zero
+from celltally.networks.layers import scaled, zero
 from celltally.networks.registry import register
 
 __all__ = ["FPNCounter", "FPNCounterConfig", "aleatoric_loss"]
@@ -66,7 +66,9 @@ class FPNCounterConfig:
 
     Attributes
     ----------
-    height, width
+    width
+        Factor on the channels of all layers, for small networks.
+    image_height, image_width
         Pixels that every image is resized to (§4).
     down_filters
         Filters of the 3×3 convolution in front of each halving, one per level of the
@@ -90,8 +92,9 @@ class FPNCounterConfig:
         is 1e-6 of the sum over a batch, and the paper's batches have two images.
     """
 
-    height: int = 192
-    width: int = 256
+    width: float = 1.0
+    image_height: int = 192
+    image_width: int = 256
     down_filters: tuple[int, ...] = (128, 128, 128, 128)
     cross_filters: int = 128
     head_filters: tuple[int, ...] = (256, 256)
@@ -174,7 +177,7 @@ class Counter(nn.Module):
             channels = filters or channels
         self.vgg = nn.Sequential(*layers)
         halvings = 1 + config.vgg.count(0)
-        cells = (config.height >> halvings) * (config.width >> halvings)
+        cells = (config.image_height >> halvings) * (config.image_width >> halvings)
         self.count = _count_head(channels * cells, config.hidden)
         nn.init.ones_(self.count[-1].bias)  # type: ignore[arg-type]
         self.log_variance = _count_head(channels * cells, config.hidden)
@@ -207,11 +210,13 @@ class FPNCounter(HasStages):
                 f"{', '.join(FORMS)}"
             )
         halvings = max(len(config.down_filters), 1 + config.vgg.count(0))
-        if min(config.height, config.width) < 2**halvings:
-            raise ValueError(f"height and width must be {2**halvings} px or more to be halved")
+        if min(config.image_height, config.image_width) < 2**halvings:
+            raise ValueError(
+                f"image_height and image_width must be {2**halvings} px or more to be halved"
+            )
         self.config = config
-        self.pyramid = Pyramid(config)
-        self.counter = Counter(config)
+        self.pyramid = Pyramid(_scaled(config))
+        self.counter = Counter(_scaled(config))
 
     def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
         """Count × mask / Σ mask of whole images of any height and width.
@@ -228,13 +233,6 @@ class FPNCounter(HasStages):
             )
             share = share / share.sum(dim=(2, 3), keepdim=True)
             return Output(count * share, log_variance + share.log())
-
-    def train(self, mode: bool = True) -> FPNCounter:
-        """Set the mode; while the pyramid is frozen, so are its batch norms' statistics."""
-        super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.pyramid.parameters()):
-            self.pyramid.eval()
-        return self
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -271,8 +269,8 @@ class FPNCounter(HasStages):
         return total
 
     def _resized(self, images: Tensor, inside: Tensor | None = None) -> Tensor:
-        """``(N, C, H, W)`` → ``(N, C, height, width)``, float32, without what is not inside."""
-        shape = (self.config.height, self.config.width)
+        """Resize ``(N, C, H, W)`` to the config's size, float32, without what is not inside."""
+        shape = (self.config.image_height, self.config.image_width)
         # The last density cells may reach beyond the image, and the mask is spread over all.
         below, beside = (-side % self.stride for side in images.shape[2:])
         images = functional.pad(images.float(), (0, beside, 0, below))
@@ -290,6 +288,22 @@ class FPNCounter(HasStages):
             for i in inside[0].nonzero(as_tuple=True)
         )
         return image[None, :, rows, columns]
+
+
+def _scaled(config: FPNCounterConfig) -> FPNCounterConfig:
+    """Put the width into the numbers of channels."""
+
+    def widths(channels: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(scaled(n, config.width) if n else 0 for n in channels)
+
+    return replace(
+        config,
+        down_filters=widths(config.down_filters),
+        cross_filters=scaled(config.cross_filters, config.width),
+        head_filters=widths(config.head_filters),
+        vgg=widths(config.vgg),
+        hidden=widths(config.hidden),
+    )
 
 
 def _convolution(channels: int, filters: int) -> nn.Sequential:

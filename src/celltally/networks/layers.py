@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ChannelNorm", "Downsample", "ResidualBlock", "UnitNorm", "variance_head", "zero"]
+__all__ = [
+    "ChannelNorm",
+    "Downsample",
+    "ResidualBlock",
+    "UnitNorm",
+    "scaled",
+    "variance_head",
+    "zero",
+]
 
 
 class ChannelNorm(nn.Module):
@@ -87,3 +95,16 @@ def zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels of a layer in a network of another width: ``width`` × as many, at least 1.
+
+    Raises
+    ------
+    ValueError
+        For a width that is not positive.
+    """
+    if not width > 0:
+        raise ValueError(f"a width of {width} leaves no channels")
+    return max(1, round(channels * width))

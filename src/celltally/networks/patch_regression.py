@@ -54,7 +54,7 @@ from celltally.networks.registry import register
 __all__ = ["PatchRegression", "PatchRegressionConfig"]
 
 #: The paper's, and one that is small enough for a first try.
-BACKBONES = ("alexnet", "resnet18", "resnet50", "resnet101", "resnet152")
+BACKBONES = ("alexnet", "resnet10", "resnet18", "resnet50", "resnet101", "resnet152")
 #: An AlexNet has nothing left to pool of smaller pictures.
 SMALLEST_ALEXNET_SIDE = 63
 #: Mean and standard deviation of ImageNet's images, which pretrained weights expect.
@@ -79,8 +79,9 @@ class PatchRegressionConfig:
     ----------
     backbone
         ``resnet152``, the deepest of those that the paper compares, ``resnet101``,
-        ``resnet50`` or ``alexnet``; or ``resnet18``, which it does not have. All are
-        torchvision's; its AlexNet is the one without groups (Krizhevsky 2014).
+        ``resnet50`` or ``alexnet``; or, for small networks, ``resnet18`` or ``resnet10``,
+        which has half of its blocks. All are torchvision's; its AlexNet is the one without
+        groups (Krizhevsky 2014).
     patch, step
         Side of a window and distance of neighbouring ones. The paper has 60 and 30, 40 and
         20, or 200 and 50, in pixels of its data sets; here they are pixels of the model
@@ -257,6 +258,8 @@ def _check(config: PatchRegressionConfig) -> None:
         )
     if config.backbone == "alexnet" and config.side < SMALLEST_ALEXNET_SIDE:
         raise ValueError(f"a side of {config.side} is below {SMALLEST_ALEXNET_SIDE}")
+    if config.backbone == "resnet10" and config.pretrained:
+        raise ValueError("there are no ImageNet weights of resnet10")
     if config.windows < 2:
         raise ValueError(f"{config.windows} windows are too few for batch norm")
 
@@ -268,7 +271,11 @@ def _backbone(config: PatchRegressionConfig) -> tuple[nn.Module, int]:
     # Blocks that first add nothing (Goyal et al. 2017, §5.1) keep signals in bounds while the
     # norms' statistics are those of no image yet.
     start = {} if config.backbone == "alexnet" else {"zero_init_residual": True}
-    backbone: nn.Module = models.get_model(config.backbone, weights=None, **start)
+    backbone: nn.Module
+    if config.backbone == "resnet10":
+        backbone = models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], **start)
+    else:
+        backbone = models.get_model(config.backbone, weights=None, **start)
     if config.pretrained:
         weights = models.get_model_weights(config.backbone).IMAGENET1K_V1
         try:

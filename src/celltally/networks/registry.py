@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, fields
 from importlib import import_module
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from celltally.errors import UserError
 from celltally.networks.base import CountingNetwork
 
-__all__ = ["build", "config_of", "names", "register"]
+__all__ = ["build", "config_of", "names", "parse_settings", "register"]
 
 Family = TypeVar("Family", bound=type[CountingNetwork])
 
@@ -80,6 +81,28 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> CountingNetwork
     except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"these settings make no network {name!r} ({reason}); mend them") from None
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Config of a network from ``NAME=VALUE``; a value is JSON, else a text.
+
+    Raises
+    ------
+    UserError
+        For a text that has no name or no ``=``.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UserError(
+                f"the setting {text!r} cannot be used: give NAME=VALUE, such as width=1"
+            )
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
 
 
 def config_of(network: CountingNetwork) -> dict[str, Any]:
