@@ -142,7 +142,7 @@ def _systems(arguments: argparse.Namespace) -> list[System]:
         from celltally.learn.fit import Budget
         from celltally.networks import build
 
-        Budget(arguments.steps, arguments.minutes)
+        Budget(arguments.steps, arguments.minutes or arguments.cpu_minutes)
         trained = [_network(text, arguments) for text in networks]
         for network in trained:
             build(network.name, network.config)
@@ -163,7 +163,9 @@ def _network(text: str, arguments: argparse.Namespace) -> Network:
     from celltally.networks import parse_settings
 
     name, *settings = text.split(":")
-    return Network(name, arguments.steps, arguments.minutes, parse_settings(settings))
+    config = parse_settings(settings)
+    minutes = arguments.cpu_minutes or arguments.minutes
+    return Network(name, arguments.steps, minutes, config, arguments.cpu_minutes is not None)
 
 
 def _sets_of(data: Path, split: str) -> list[str]:
@@ -206,6 +208,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"prepare the sets as a paper did, one of {', '.join(PROTOCOLS)}")  # fmt: skip
     add("--steps", type=int, help="budget of a training")
     add("--minutes", type=float, help="budget of a training, instead of --steps")
+    add("--cpu-minutes", type=float,
+        help="the same in minutes of processor time, all threads together")  # fmt: skip
     add("--baselines", default="", help=f"among {', '.join(BASELINES)}")
     add("--tuning-images", type=int, default=TUNING_IMAGES, metavar="N",
         help="at most so many images of train tune a baseline")  # fmt: skip

@@ -192,26 +192,32 @@ class Network:
         Budget of a training, one of the two.
     config
         Settings other than the defaults.
+    on_cpu
+        Whether minutes are the processor's, which other work on the machine does not
+        shorten.
     """
 
     name: str
     steps: int | None = None
     minutes: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    on_cpu: bool = False
     kind: ClassVar[str] = "network"
     learns: ClassVar[bool] = True
 
     @property
     def label(self) -> str:
         """Name in the table."""
-        budget = f"{self.minutes:g} min" if self.steps is None else f"{self.steps} steps"
+        budget = f"{self.minutes:g} CPU min" if self.on_cpu else f"{self.minutes:g} min"
+        budget = budget if self.steps is None else f"{self.steps} steps"
         told = " ".join(f"{name} {value}" for name, value in self.config.items())
         return f"{self.name}{f' ({told})' if told else ''}, {budget}"
 
     def identity(self) -> dict[str, Any]:
         """Name, settings and budget."""
         settings = {"settings": dict(self.config)} if self.config else {}
-        return {"network": self.name, "steps": self.steps, "minutes": self.minutes, **settings}
+        return {"network": self.name, "steps": self.steps, "minutes": self.minutes,
+            **({"clock": "processor"} if self.on_cpu else {}), **settings}  # fmt: skip
 
     def measure(self, job: Job) -> Measuring:
         """Train it, unless that has been done, and count."""
@@ -234,7 +240,8 @@ class Network:
             place.parent.mkdir(parents=True, exist_ok=True)
         yield from iter_train(
             [job.train], network=self.name, out=unfinished, steps=self.steps,
-            minutes=self.minutes, seed=job.seed or 0, device=job.device,
+            minutes=self.minutes, clock=time.process_time if self.on_cpu else None,
+            seed=job.seed or 0, device=job.device,
             diameter_px=read_dataset(job.train).diameter_px if job.as_is else None,
             network_config=dict(self.config),
         )  # fmt: skip

@@ -8,9 +8,8 @@ rounding to what is stored → validation → calibration.
 from __future__ import annotations
 
 import copy
-import time
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -159,6 +158,7 @@ def iter_train(
     calibrate: Sequence[Path] = (),
     steps: int | None = None,
     minutes: float | None = None,
+    clock: Callable[[], float] | None = None,
     seed: int = 0,
     device: str = "auto",
     devices: int = 1,
@@ -187,8 +187,8 @@ def iter_train(
         Data set folders that choose the best weights, and that calibrate; their
         groups are left out of ``data``. Without them a part of ``data`` does,
         divided by group.
-    steps, minutes
-        One of the two.
+    steps, minutes, clock
+        The budget, see ``Budget``.
     seed
         The same seed and number of steps give the same model on the same machine.
     device
@@ -219,7 +219,7 @@ def iter_train(
         raise UserError(f"{out} exists already; choose another place for the new model")
     if not 0 <= seed < 2**32:
         raise UserError(f"the seed {seed} cannot be used; give a number from 0 to {2**32 - 1}")
-    budget = Budget(steps, minutes)
+    budget = Budget(steps, minutes, clock)
     parent = None if start is None else Model.load(start)
     if parent is not None and (network or parent.record.network) != parent.record.network:
         raise UserError(
@@ -272,7 +272,7 @@ class _Trainer:
         own = network.stages if isinstance(network, HasStages) else ()
         self.stages = possible_stages(own, train)
         self.gallery = Gallery((), {})
-        self.start, self.steps = time.monotonic(), 0
+        self.start, self.steps = budget.now(), 0
         before = None if parent is None else parent.record
         self.sources = _sources(plan.train, () if before is None else before.training_data)
         self.taught_by = image_hashes(
@@ -370,7 +370,7 @@ class _Trainer:
             training={
                 "seed": self.config.seed,
                 "steps": self.steps,
-                "minutes": round((time.monotonic() - self.start) / 60, 1),
+                "minutes": round((self.budget.now() - self.start) / 60, 1),
                 "crops per step": f"{self.config.batch} of {self.config.crop} px, "
                 "or more of smaller ones",
                 "learning rate": self.config.learning_rate,
