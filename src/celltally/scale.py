@@ -76,7 +76,7 @@ def rescale(values: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
     )[0]
 
 
-def pad_with_margin(values: Tensor, multiple: int) -> Tensor:
+def pad_with_margin(values: Tensor, multiple: int, margin: int = MARGIN) -> Tensor:
     """Zeros around ``(…, h, w)``: the margin, and at bottom and right up to the next multiple.
 
     Raises
@@ -84,11 +84,11 @@ def pad_with_margin(values: Tensor, multiple: int) -> Tensor:
     ValueError
         When the margin is no multiple itself.
     """
-    if MARGIN % multiple:
-        raise ValueError(f"the margin of {MARGIN} px is no multiple of {multiple}")
+    if margin % multiple:
+        raise ValueError(f"the margin of {margin} px is no multiple of {multiple}")
     height, width = values.shape[-2:]
     return functional.pad(
-        values, (MARGIN, MARGIN + -width % multiple, MARGIN, MARGIN + -height % multiple)
+        values, (margin, margin + -width % multiple, margin, margin + -height % multiple)
     )
 
 

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -265,24 +266,6 @@ def agrees(values, mask):
     return (mask[values > 0.55] == 1).all() and (mask[values < 0.25] == 0).all()
 
 
-@pytest.mark.parametrize("augmentation", [None, STILL], ids=["turned", "zoomed and turned"])
-def test_masks_are_cropped_as_their_images_are(masked, augmentation):
-    source = batches([masked()], augmentation, count=12)
-    assert next(source).mask is None
-    source.masks = True
-    for _ in range(3):
-        batch = next(source)
-        assert batch.mask.shape == (12, 1, 64, 64)
-        assert agrees(batch.images, batch.mask)
-        assert torch.equal(batch.target.mask, batch.mask)
-
-
-def test_empty_fields_have_empty_masks(masked):
-    source = batches([masked()], Augmentation(blank=1.0))
-    source.masks = True
-    assert not next(source).mask.any()
-
-
 @pytest.mark.parametrize("augmentation", [None, STILL], ids=["as they are", "zoomed and flipped"])
 def test_whole_images_have_masks_as_well(masked, augmentation):
     images = [masked((40, 60), n=3, count=7), masked((33, 21), n=2, count=2)]
@@ -294,6 +277,17 @@ def test_whole_images_have_masks_as_well(masked, augmentation):
         batch = next(source)
         assert batch.mask.shape == (6, 1, *batch.images.shape[2:])
         assert agrees(batch.images, batch.mask)
+        assert torch.equal(batch.target.mask, batch.mask)
+
+
+def test_the_margin_is_that_of_predictions(image):
+    draw = partial(
+        CountBatches, [image((40, 60))], count=1, multiple=16, stride=2, augmentation=None
+    )
+    batch, bare = (next(draw(rng=np.random.default_rng(0), margin=m)) for m in (MARGIN, 0))
+    assert bare.images.shape[2:] == (48, 64)
+    assert torch.equal(bare.images, batch.images[..., MARGIN : MARGIN + 48, MARGIN : MARGIN + 64])
+    assert bare.inside.sum() == batch.inside.sum() == 20 * 30
 
 
 def test_a_batch_moves_to_a_device(image):

@@ -414,11 +414,10 @@ def test_masks_of_whole_images_come_from_dots_and_from_images_in_focus(
     batches = batches_of(images, new_network(), supervision="counts", whole=True)
     assert batches.counts.images == images
     assert not batches.counts.masks
-    batches = batches_of(images, new_network(), supervision="masks")
-    assert batches.counts is None
-    assert batches.dots.masks
     with pytest.raises(UserError, match="no image is in focus or has dots"):
         batches_of(counted[:1], new_network(), supervision="masks", whole=True)
+    with pytest.raises(ValueError, match="crops do not have"):
+        Stage("eyes", 1.0, "masks")
 
 
 def test_a_training_that_diverges_says_so(new_network, prepared_images, fabric):

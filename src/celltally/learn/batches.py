@@ -83,7 +83,6 @@ class _Crop(NamedTuple):
     values: Tensor
     thumbnail: Tensor
     density: Tensor
-    mask: Tensor | None = None
 
 
 class DotBatches:
@@ -109,8 +108,6 @@ class DotBatches:
         How often a data set is drawn against the others, 1 where it is not named.
     set_augmentations
         Augmentation of a data set, where it is not the others'.
-    masks
-        Whether batches have masks (``PreparedImage.mask``).
     """
 
     def __init__(
@@ -126,7 +123,6 @@ class DotBatches:
         augmentation: Augmentation | None,
         set_weights: Mapping[str, float] | None = None,
         set_augmentations: Mapping[str, Augmentation] | None = None,
-        masks: bool = False,
     ) -> None:
         self.sets: dict[str, list[PreparedImage]] = {}
         for image in images:
@@ -136,7 +132,7 @@ class DotBatches:
         weights = np.array([(set_weights or {}).get(name, 1.0) for name in self.sets])
         self.shares = weights / weights.sum()
         self.sigma = SIGMA * nominal_px
-        self.nominal_px, self.masks = nominal_px, masks
+        self.nominal_px = nominal_px
         self.rng, self.augmentation = rng, augmentation
         self.set_augmentations = dict(set_augmentations or {})
 
@@ -146,13 +142,11 @@ class DotBatches:
         count = max(1, round(self.pixels / size**2))
         crops = [self._crop(self._draw_image(), size) for _ in range(count)]
         density = torch.stack([c.density for c in crops])[:, None]
-        masks = [c.mask for c in crops if c.mask is not None]
         return Batch(
             images=torch.stack([c.values.expand(3, -1, -1) for c in crops]),
             thumbnails=torch.stack([c.thumbnail for c in crops]),
             counts=density.sum(dim=(1, 2, 3)),
             density=density,
-            mask=torch.stack(masks) if masks else None,
         )
 
     def _draw_image(self) -> PreparedImage:
@@ -169,13 +163,11 @@ class DotBatches:
             values = blank_field(size, rng)
             values = change.photometric(values, rng) if rng.random() < 0.5 else values
             thumb = functional.adaptive_avg_pool2d(values, thumb.shape[-1]).expand(3, -1, -1)
-            mask = torch.zeros(1, size, size) if self.masks else None
-            return _Crop(values, thumb, torch.zeros(grid.shape), mask)
+            return _Crop(values, thumb, torch.zeros(grid.shape))
         zoom = float(change.zoom ** rng.uniform(-1, 1)) if change is not None else 1.0
         side = max(8, round(size / zoom))
         corner = _corner(image.values, side, rng)
         values = _window(image.values, side, corner)
-        mask = _window(image.mask, side, corner) if self.masks else None
         zoom = size / side
         yx = (image.yx - corner + 0.5) * zoom - 0.5 if image.yx is not None else np.empty((0, 2))
         shape = np.array(image.values.shape[1:])
@@ -184,12 +176,7 @@ class DotBatches:
             values = functional.interpolate(
                 values[None], (size,) * 2, mode="bilinear", antialias=True, align_corners=False
             )[0]
-        if mask is not None:  # turned along as a last channel
-            mask = functional.interpolate(mask[None], (size,) * 2, mode="nearest-exact")[0]
-            values = torch.cat([values, mask])
         values, yx, extent = _turn(values, yx, extent, size, rng)
-        if mask is not None:
-            values, mask = values[:-1], values[-1:]
         if change is not None:
             if image.is_grey and self._is_empty(yx, size) and rng.random() < 0.5:
                 values = torch.from_numpy(normalise(values[0].numpy())[0])
@@ -201,7 +188,7 @@ class DotBatches:
             thumb = thumb.flip(_axes(rng)).expand(3, -1, -1)
         y0, x0, y1, x1 = (float(e) for e in extent)
         density = density_map(yx, grid, self.sigma, extent=(y0, x0, y1, x1))
-        return _Crop(values, thumb, torch.from_numpy(density), mask)
+        return _Crop(values, thumb, torch.from_numpy(density))
 
     def _is_empty(self, yx: NDArray[np.float64], size: int) -> bool:
         margin = self.nominal_px
@@ -224,6 +211,8 @@ class CountBatches:
         Source of all chance.
     augmentation
         None for none.
+    margin
+        Zeros around every image, as predictions have them.
     masks
         Whether batches have masks (``PreparedImage.mask``).
     """
@@ -238,10 +227,12 @@ class CountBatches:
         rng: np.random.Generator,
         augmentation: Augmentation | None,
         set_augmentations: Mapping[str, Augmentation] | None = None,
+        margin: int = MARGIN,
         masks: bool = False,
     ) -> None:
         self.images, self.count = list(images), count
-        self.multiple, self.stride, self.masks = multiple, stride, masks
+        self.multiple, self.stride = multiple, stride
+        self.margin, self.masks = margin, masks
         self.rng, self.augmentation = rng, augmentation
         self.set_augmentations = dict(set_augmentations or {})
 
@@ -255,10 +246,10 @@ class CountBatches:
         for values, _, mask in drawn:
             around = (0, width - values.shape[2], 0, height - values.shape[1])
             known = torch.ones(1, *values.shape[1:])
-            padded.append(pad_with_margin(functional.pad(values, around), self.multiple))
-            inside.append(pad_with_margin(functional.pad(known, around), self.multiple))
+            padded.append(self._padded(values, around))
+            inside.append(self._padded(known, around))
             if mask is not None:
-                masks.append(pad_with_margin(functional.pad(mask, around), self.multiple))
+                masks.append(self._padded(mask, around))
         return Batch(
             images=torch.stack([v.expand(3, -1, -1) for v in padded]),
             thumbnails=torch.stack([thumb for _, thumb, _ in drawn]),
@@ -267,6 +258,9 @@ class CountBatches:
             inside=functional.max_pool2d(torch.stack(inside), self.stride),
             mask=torch.stack(masks) if masks else None,
         )
+
+    def _padded(self, values: Tensor, around: tuple[int, ...]) -> Tensor:
+        return pad_with_margin(functional.pad(values, around), self.multiple, self.margin)
 
     def _whole(self, image: PreparedImage) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values of a changed image, its thumbnail, and its mask."""

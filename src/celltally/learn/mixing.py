@@ -13,6 +13,7 @@ from celltally.errors import UserError
 from celltally.learn.batches import Batch, CountBatches, DotBatches
 from celltally.learn.prepare import PreparedImage
 from celltally.networks import CountingNetwork, HasStages, Stage
+from celltally.scale import MARGIN
 
 if TYPE_CHECKING:
     from celltally.learn.fit import FitConfig
@@ -38,7 +39,7 @@ class MixedBatches:
             raise UserError("there is no image to learn from; give data sets with labels")
         needs = None if stage is None else stage.supervision
         whole, masks = stage is not None and stage.whole, needs == "masks"
-        if masks and whole:
+        if masks:
             # Images with counts only have a mask as well: Otsu's, which needs sharp borders.
             counted = [image for image in counted if image.sample.in_focus]
         elif stage is not None and needs != "counts":
@@ -74,7 +75,6 @@ class MixedBatches:
                 augmentation=config.augmentation,
                 set_weights=config.set_weights,
                 set_augmentations=config.set_augmentations,
-                masks=masks,
             )
             if dotted
             else None
@@ -88,6 +88,7 @@ class MixedBatches:
                 rng=rng,
                 augmentation=config.augmentation,
                 set_augmentations=config.set_augmentations,
+                margin=0 if network.halo is None else MARGIN,
                 masks=masks,
             )
             if counted

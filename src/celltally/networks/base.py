@@ -80,9 +80,8 @@ class Stage:
     share
         Share of the budget; those of a network add up to 1.
     supervision
-        What its batches must have: the density (``dots``), the cells' mask
-        (``masks``; crops have the density as well), or only the count (``counts``;
-        images with dots will do).
+        What its batches must have: the density (``dots``), the cells' mask (``masks``,
+        of whole images only), or only the count (``counts``; images with dots will do).
     whole
         Whether it is shown whole images; else crops.
     judged
@@ -103,6 +102,10 @@ class Stage:
     judged: bool = True
     optional: bool = False
     rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.supervision == "masks" and not self.whole:
+            raise ValueError(f"the stage {self.name!r} needs masks, which crops do not have")
 
 
 class CountingNetwork(nn.Module, ABC):
