@@ -1,9 +1,10 @@
-"""Megapixels per second of `tally` beside CSRNet, in one run on one device.
+"""Megapixels per second of `tally` beside other networks, in one run on one device.
 
-Both see the same image at model scale, in the precision that the program would use, and
+All see the same image at model scale, in the precision that the program would use, and
 have random weights, which cost the same as trained ones.
 
-    python benchmarks/throughput.py [--side 1024] [--device auto] [--repeats 5]
+    python benchmarks/throughput.py [--networks csrnet,fpn_counter] [--side 1024]
+        [--device auto] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def seconds(network: CountingNetwork, image: Tensor, device: torch.device) -> fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", default="csrnet", help="beside tally; the papers' sizes")
     parser.add_argument("--side", type=int, default=1024, help="image side in model-scale pixels")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
@@ -48,27 +50,27 @@ def main() -> None:
     device = resolve_device(arguments.device)
     image = torch.rand(1, 3, arguments.side, arguments.side, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
-    networks = {name: build(name) for name in ("tally", "csrnet")}
+    networks = {name: build(name) for name in ("tally", *arguments.networks.split(","))}
     times: dict[str, list[float]] = {name: [] for name in networks}
     for network in networks.values():
         network.eval().to(device, memory_format=torch.channels_last)
         seconds(network, image, device)
-    for _ in range(arguments.repeats):  # in turn, so that a noisy machine is noisy for both
+    for _ in range(arguments.repeats):  # in turn, so that a noisy machine is noisy for all
         for name, network in networks.items():
             times[name].append(seconds(network, image, device))
     speed = {
         name: arguments.side**2 / 1e6 / statistics.median(taken) for name, taken in times.items()
     }
-    ratio = speed["tally"] / speed["csrnet"]
+    ratios = {name: speed["tally"] / speed[name] for name in networks}
     if arguments.json:
-        print(json.dumps({"mpx_per_s": speed, "ratio": ratio, "device": str(device)}))
+        print(json.dumps({"mpx_per_s": speed, "ratios": ratios, "device": str(device)}))
         return
     print(f"{device}, {torch.get_num_threads()} threads, {arguments.side} px, median of "
           f"{arguments.repeats}")  # fmt: skip
     for name, network in networks.items():
         millions = sum(p.numel() for p in network.parameters()) / 1e6
-        print(f"{name:>14}: {speed[name]:6.2f} Mpx/s, {millions:5.2f} M parameters")
-    print(f"{'ratio':>14}: {ratio:6.2f}")
+        print(f"{name:>16}: {speed[name]:7.3f} Mpx/s, {millions:6.2f} M parameters, "
+              f"tally is {ratios[name]:.1f} times as fast")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -445,8 +445,10 @@ def test_a_stage_that_the_network_does_not_count_without_is_never_left_out(prepa
     needed, optional = (Stage("eyes", 0.5, "dots", optional=o) for o in (False, True))
     counts = Stage("counter", 0.5, "counts", optional=True)
     stages = [counts, needed, optional]
-    assert possible_stages(stages, prepared_images("d", [5])) == stages
-    assert possible_stages(stages, prepared_images("c", [5], labels="counts")) == [counts, needed]
+    left = possible_stages(stages, prepared_images("d", [5]))
+    assert [(s.optional, s.share) for s in left] == [(s.optional, 1 / 3) for s in stages]
+    left = possible_stages(stages, prepared_images("c", [5], labels="counts"))
+    assert left == [counts, needed]
 
 
 def test_ending_in_the_last_stage_leaves_prototypes_to_show(train, data, tmp_path):
@@ -459,6 +461,16 @@ def test_ending_in_the_last_stage_leaves_prototypes_to_show(train, data, tmp_pat
     left = Model.load(folder)
     assert not left.record.is_calibrated
     assert left.record.training["steps"] == 36
+
+
+def test_ending_in_a_first_stage_that_nobody_judges_leaves_a_model(train, data, tmp_path):
+    options = {"network": "countxplain", "network_config": {"width": 1 / 16, "depth": 8}}
+    job = train(data, steps=40, **options)
+    while next(job).message != "training":
+        pass
+    assert not (tmp_path / "model").exists()
+    job.close()
+    assert Model.load(tmp_path / "model").record.training["steps"] == 1
 
 
 def test_what_validation_judges_was_projected_before(train, data, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from celltally.devices import autocast
 from celltally.model import Model
 from celltally.networks import (
     HasPrototypes,
@@ -20,6 +21,7 @@ from celltally.networks import (
 )
 from celltally.predict import infer
 from celltally.progress import drain
+from celltally.scale import thumbnail
 
 CPU = torch.device("cpu")
 BATCH_NORM = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
@@ -152,6 +154,21 @@ def test_odd_sizes(network, shape):
     assert density.shape == log_variance.shape == expected
     assert np.isfinite(density).all()
     assert notes == ()
+
+
+def test_an_image_has_its_mass_whatever_is_beside_it(network):
+    """And its prediction has all of it, where a whole image is shown."""
+    images = images_for(network, n=3)
+    together = network(images).density.sum(dim=(1, 2, 3))
+    alone = torch.cat([network(image[None]).density.sum(dim=(1, 2, 3)) for image in images])
+    assert torch.allclose(together, alone, rtol=1e-4, atol=1e-4)
+    assert len(set(together.tolist())) == 3
+    if network.halo is None:
+        (density, _), _ = drain(infer(network, images[0], device=CPU))
+        context = network.encode_context(thumbnail(images[0])[None])
+        with torch.inference_mode(), autocast(CPU):
+            expected = float(network(images[:1], context).density.sum())
+        assert density.sum() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("tile", [16, 40, 100])

@@ -326,7 +326,8 @@ class _Trainer:
         done = yield from iter_fit(
             self.network, self.train, self.val if judged else (), self.config, budget, self.fabric,
             nominal_px=self.nominal_px, stage=stage, finish=self._finish if judged else None,
-            on_best=save if judged else None,
+            # What was judged before is better than what nobody has judged.
+            on_best=save if judged or not self.out.exists() else None,
         )  # fmt: skip
         self.steps = before + done
 
