@@ -21,8 +21,17 @@ from pathlib import Path
 
 from accuracy_lib.protocols import PROTOCOLS, prepare
 from accuracy_lib.store import Store
-from accuracy_lib.systems import TRAIN, Baseline, GivenModel, Job, Network, System
-from accuracy_lib.tables import markdown, replace_between_marks, write_tables
+from accuracy_lib.systems import (
+    MEAN,
+    TRAIN,
+    Baseline,
+    GivenModel,
+    Job,
+    MeanCount,
+    Network,
+    System,
+)
+from accuracy_lib.tables import NAME, markdown, replace_between_marks, write_tables
 
 from celltally import zoo
 from celltally.errors import UserError
@@ -52,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
         table = markdown(store.rows())
         print(table, end="")
         if arguments.docs is not None:
-            replace_between_marks(arguments.docs, table)
+            replace_between_marks(arguments.docs, table, arguments.table)
     except UserError as error:
         _say(f"Error: {error}")
         return 2
@@ -147,14 +156,18 @@ def _systems(arguments: argparse.Namespace) -> list[System]:
         for network in trained:
             build(network.name, network.config)
     baselines = _names(arguments.baselines)
-    if unknown := sorted(set(baselines) - set(BASELINES)):
-        raise UserError(f"there is no baseline {unknown[0]!r}; choose among {', '.join(BASELINES)}")
+    known = [*BASELINES, MEAN]
+    if unknown := sorted(set(baselines) - set(known)):
+        raise UserError(f"there is no baseline {unknown[0]!r}; choose among {', '.join(known)}")
     if arguments.tuning_images < 1:
         raise UserError(f"--tuning-images {arguments.tuning_images} is too few; give at least 1")
     return [
         *models,
         *trained,
-        *(Baseline(name, arguments.tuning_images) for name in baselines),
+        *(
+            MeanCount() if name == MEAN else Baseline(name, arguments.tuning_images)
+            for name in baselines
+        ),
     ]
 
 
@@ -210,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, help="budget of a training, instead of --steps")
     add("--cpu-minutes", type=float,
         help="the same in minutes of processor time, all threads together")  # fmt: skip
-    add("--baselines", default="", help=f"among {', '.join(BASELINES)}")
+    add("--baselines", default="", help=f"among {', '.join([*BASELINES, MEAN])}")
     add("--tuning-images", type=int, default=TUNING_IMAGES, metavar="N",
         help="at most so many images of train tune a baseline")  # fmt: skip
     add("--seeds", default="0", help="of trainings and of the images that tune baselines")
@@ -219,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps")
     add("--out", type=Path, default=Path("build/accuracy"), metavar="DIR")
     add("--docs", type=Path, metavar="FILE", help="document whose table is replaced")
+    add("--table", default=NAME, help="name in the marks around that table")
     return parser
 
 

@@ -385,3 +385,15 @@ def test_networks_of_a_protocol_see_its_pixels(accuracy, data, tmp_path, trainin
     assert set(pd.read_csv(tmp_path / "out" / "accuracy.csv")["set"]) == {"blobs-countxplain"}
     options[-1] = "nobody"
     assert accuracy.main(["--data", str(data), *options, "--out", str(tmp_path / "out")]) == 2
+
+
+def test_the_mean_count_of_train_is_what_anything_must_beat(accuracy, data, tmp_path):
+    out, docs = tmp_path / "out", tmp_path / "docs.md"
+    docs.write_text("<!-- mine: begin --><!-- mine: end -->")
+    options = ["--baselines", "mean", "--out", str(out), "--docs", str(docs), "--table", "mine"]
+    assert accuracy.main(["--data", str(data), *options]) == 0
+    table = pd.read_csv(out / "accuracy.csv").set_index("set")
+    mean = (3 + 6 + 5) / 3
+    assert table["mae"]["bulk"] == pytest.approx((mean - 4 + 7 - mean) / 2)
+    assert table["bias"]["blobs"] == pytest.approx(mean - 5.5)
+    assert "mean count of train" in docs.read_text()

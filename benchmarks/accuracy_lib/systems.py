@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import statistics
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,13 +17,17 @@ import pandas as pd
 
 from celltally import preprocess, zoo
 from celltally.evaluate.baselines import BASELINES, TUNING_IMAGES, iter_judge, iter_tune
-from celltally.evaluate.report import Report, iter_evaluate
+from celltally.evaluate.metrics import count_metrics
+from celltally.evaluate.report import PER_IMAGE, Report, iter_evaluate
 from celltally.io import read_image, select_pixels
-from celltally.learn.data import Dataset, hash_samples, read_dataset
+from celltally.learn.data import Dataset, hash_samples, read_dataset, sample_count
 from celltally.record import ModelRecord, canonical_json, read_record, sha256_of
 from celltally.types import Progress
 
-__all__ = ["Baseline", "GivenModel", "Job", "Measured", "Network", "System"]
+__all__ = ["MEAN", "Baseline", "GivenModel", "Job", "MeanCount", "Measured", "Network", "System"]
+
+#: Name of the baseline that anything must beat.
+MEAN = "mean"
 
 #: Images that the speed of counting is measured on, after one to warm up.
 SPEED_IMAGES = 5
@@ -106,7 +111,7 @@ class Job:
     @property
     def label(self) -> str:
         """The system's name in the table."""
-        estimated = self.diameter == "auto" and not isinstance(self.system, Baseline)
+        estimated = self.diameter == "auto" and self.system.kind != Baseline.kind
         return self.system.label + (", diameter estimated" if estimated else "")
 
     @property
@@ -289,6 +294,46 @@ class Baseline:
             mpx_per_s=speed,
             settings=settings,
             device="cpu",
+        )
+
+
+@dataclass(frozen=True)
+class MeanCount:
+    """The mean count of the set's ``train``, whatever the image shows."""
+
+    kind: ClassVar[str] = "baseline"
+    learns: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """Name in the table."""
+        return "mean count of train"
+
+    def identity(self) -> dict[str, Any]:
+        """Tell what it is."""
+        return {"baseline": MEAN}
+
+    def measure(self, job: Job) -> Measuring:
+        """Give every image the same count."""
+        samples = read_dataset(job.part).samples
+        mean = statistics.fmean(sample_count(s) for s in read_dataset(job.train).samples)
+        table = pd.DataFrame(
+            {
+                "image": [sample.image.name for sample in samples],
+                "group": [sample.group for sample in samples],
+                "true": [sample_count(sample) for sample in samples],
+                "count": mean,
+                "status": "ok",
+                "message": "",
+            }
+        ).reindex(columns=list(PER_IMAGE))
+        yield Progress(1, 1, "counting")
+        return Measured(
+            {
+                **count_metrics(table["true"], table["count"]),
+                **{"failed": 0, "parameters": math.nan, "settings": f"mean {mean:.1f}"},
+            },
+            table.assign(error=table["count"] - table["true"]),
         )
 
 

@@ -15,7 +15,7 @@ from accuracy_lib.store import Row, Store
 from celltally.errors import UserError
 from celltally.evaluate.plots import write_comparison
 
-__all__ = ["BEGIN", "END", "markdown", "replace_between_marks", "write_tables"]
+__all__ = ["BEGIN", "END", "NAME", "markdown", "replace_between_marks", "write_tables"]
 
 #: What stands between these in a document is replaced.
 MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
@@ -78,7 +78,7 @@ def markdown(rows: Sequence[Row]) -> str:
         cells = [f"{first['set']} {first['split']}", str(first["n"]), first["system"]]
         cells.append("–" if first["seed"] is None else str(len(group)))
         cells += [
-            _cell([row[name] for row in group], write) for name, write in MARKDOWN_COLUMNS.values()
+            _cell([row.get(name) for row in group], write) for name, write in MARKDOWN_COLUMNS.values()
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

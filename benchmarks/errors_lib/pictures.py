@@ -24,7 +24,7 @@ from celltally.density import match_dots
 from errors_lib.counted import Counted
 from errors_lib.study import FACTORS
 
-__all__ = ["LIMIT", "draw_diameter", "draw_worst"]
+__all__ = ["LIMIT", "contrast", "draw_diameter", "draw_worst", "save_picture"]
 
 #: Bytes of a picture.
 LIMIT = 150_000
@@ -55,7 +55,7 @@ def draw_diameter(errors: pd.DataFrame, path: Path) -> None:
     panels[0].legend(fontsize=8, frameon=False)
     figure.supxlabel("diameter that was given / right diameter", fontsize=10)
     figure.supylabel("error / mean count", fontsize=10)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def draw_worst(
@@ -88,7 +88,7 @@ def draw_worst(
     figure = Figure(figsize=(3 * 3.3, tall + 0.85), layout="constrained")
     figure.suptitle(caption, fontsize=11)
     panels = figure.subplots(1, 3)
-    shown = _contrast(pixels)
+    shown = contrast(pixels)
     titles = (f"image; ring: the diameter, {counted.diameter_px:.3g} px", "dots", "density")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=9)
@@ -107,7 +107,7 @@ def draw_worst(
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _draw_dots(
@@ -130,7 +130,7 @@ def _draw_dots(
     draw(extra, 32, "x", "found, but not true", color=YELLOW, linewidths=1.3)
 
 
-def _contrast(pixels: NDArray[np.generic]) -> NDArray[np.float64]:
+def contrast(pixels: NDArray[np.generic]) -> NDArray[np.float64]:
     """Values in [0, 1]; those of grey images lifted, so that dim cells show beside bright ones."""
     values = np.asarray(pixels, dtype=np.float64)
     low, high = np.percentile(values, (0.5, 99.8))
@@ -138,7 +138,7 @@ def _contrast(pixels: NDArray[np.generic]) -> NDArray[np.float64]:
     return shown**0.6 if shown.ndim == 2 else shown
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_picture(figure: Figure, path: Path) -> None:
     """Write a picture of 256 colours, as large as fits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for dpi in (150, 120, 100, 80, 60):

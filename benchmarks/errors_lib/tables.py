@@ -18,25 +18,30 @@ __all__ = [
     "diameter_errors",
     "diameter_table",
     "dot_table",
+    "number",
+    "percent",
+    "table",
     "worst_table",
 ]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
     """Write a table whose first ``words`` columns are words, the others numbers."""
     rule = ["---"] * words + ["--:"] * (len(head) - words)
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows)) + "\n"
 
 
-def _number(value: float, sign: str = "") -> str:
+def number(value: float, sign: str = "") -> str:
+    """Write a number with about three digits."""
     return f"{value:{sign}.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
 
 
-def _percent(part: float, whole: float, sign: str = "") -> str:
+def percent(part: float, whole: float, sign: str = "") -> str:
+    """Write a part in per cent of the whole; a dash where there is no such figure."""
     if not (whole and math.isfinite(part)):
         return "–"
-    percent = round(100 * part / whole)
-    return f"{percent:{sign if percent else ''}d} %"
+    rounded = round(100 * part / whole)
+    return f"{rounded:{sign if rounded else ''}d} %"
 
 
 def by_image(images: pd.DataFrame) -> str:
@@ -51,29 +56,29 @@ def by_image(images: pd.DataFrame) -> str:
                     str(name),
                     group,
                     str(len(some)),
-                    _number(some["true"].mean()),
-                    _number(figures["mae"]),
-                    _number(figures["bias"], "+"),
-                    _percent(figures["mre"], 1),
-                    _percent(some["error"].abs().sum(), whole),
+                    number(some["true"].mean()),
+                    number(figures["mae"]),
+                    number(figures["bias"], "+"),
+                    percent(figures["mre"], 1),
+                    percent(some["error"].abs().sum(), whole),
                 ]
             )
     head = ("set", "images", "number", "cells", "MAE", "bias", "MRE", "share of the error")
-    return _table(head, rows, words=2)
+    return table(head, rows, words=2)
 
 
 def by_place(images: pd.DataFrame) -> str:
     """Write how far off the density is near the border and inside; sets with dots only."""
     rows = []
     for name, members in _with_dots(images):
-        cells = [str(name), _percent(members["border_area"].mean(), 1)]
+        cells = [str(name), percent(members["border_area"].mean(), 1)]
         for place in ("border", "inner"):
             true = members[f"{place}_true"].sum()
             error = members[f"{place}_count"].sum() - true
             cells += [
-                _number(true / len(members)),
-                _number(error / len(members), "+"),
-                _percent(error, true, "+"),
+                number(true / len(members)),
+                number(error / len(members), "+"),
+                percent(error, true, "+"),
             ]
         rows.append(cells)
     part = ("cells", "counted − true", "in %")
@@ -82,7 +87,7 @@ def by_place(images: pd.DataFrame) -> str:
         "border: area",
         *(f"{where}: {what}" for where in ("border", "inner") for what in part),
     )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def dot_table(images: pd.DataFrame) -> str:
@@ -90,12 +95,12 @@ def dot_table(images: pd.DataFrame) -> str:
     rows = []
     for name, members in _with_dots(images):
         true = members["border_true"] + members["inner_true"]
-        cells = [str(name), _number(true.mean())]
+        cells = [str(name), number(true.mean())]
         for kind in ("missed", "beside", "false"):
             n = members[kind].mean()
-            cells.append(f"{_number(n)} ({_percent(n, true.mean())})")
+            cells.append(f"{number(n)} ({percent(n, true.mean())})")
         rows.append(cells)
-    return _table(("set", "true cells", "missed", "beside a cell", "false objects"), rows)
+    return table(("set", "true cells", "missed", "beside a cell", "false objects"), rows)
 
 
 def _with_dots(images: pd.DataFrame) -> Iterable[tuple[object, pd.DataFrame]]:
@@ -107,8 +112,8 @@ def _with_dots(images: pd.DataFrame) -> Iterable[tuple[object, pd.DataFrame]]:
 def blank_table(counts: Mapping[str, Mapping[str, float]]) -> str:
     """Write the counts of empty fields, a line per model."""
     fields = next(iter(counts.values()))
-    rows = [[model, *map(_number, found.values())] for model, found in counts.items()]
-    return _table(("model", *fields), rows)
+    rows = [[model, *map(number, found.values())] for model, found in counts.items()]
+    return table(("model", *fields), rows)
 
 
 def diameter_errors(trials: pd.DataFrame) -> pd.DataFrame:
@@ -130,19 +135,19 @@ def diameter_table(errors: pd.DataFrame) -> str:
     rows = [
         [
             str(name),
-            *(f"{_percent(line['mae'], 1)} ({_percent(line['bias'], 1, '+')})"
+            *(f"{percent(line['mae'], 1)} ({percent(line['bias'], 1, '+')})"
               for _, line in lines.iterrows()),
         ]
         for name, lines in errors.groupby(level="set")
     ]  # fmt: skip
-    return _table(("set", *(f"× {factor:g}" for factor in FACTORS)), rows)
+    return table(("set", *(f"× {factor:g}" for factor in FACTORS)), rows)
 
 
 def worst_table(worst: pd.DataFrame) -> str:
     """Write the worst images of each set."""
     rows = [
-        [row["set"], f"`{row['image']}`", _number(row["count"]), f"{row['true']:g}",
-         _percent(row["error"], max(row["true"], 1), "+")]
+        [row["set"], f"`{row['image']}`", number(row["count"]), f"{row['true']:g}",
+         percent(row["error"], max(row["true"], 1), "+")]
         for _, row in worst.iterrows()
     ]  # fmt: skip
-    return _table(("set", "image", "counted", "true", "error"), rows, words=2)
+    return table(("set", "image", "counted", "true", "error"), rows, words=2)
