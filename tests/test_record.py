@@ -1,11 +1,12 @@
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
 from celltally import record as record_module
 from celltally.card import render_card
 from celltally.errors import UserError
+from celltally.published import PUBLISHED
 from celltally.record import (
     FORMAT_VERSION,
     ModelRecord,
@@ -263,6 +264,33 @@ def test_an_entry_of_a_calibration_of_another_type(folder, name, value):
         read_calibration(folder)
 
 
+NEIGHBOURS = {"names": ["a"], "widths": [1.0, 2.0], "points": [[1.0, 2.0]], "surprise": [1.0]}
+REGIONS = {"alpha": 1, "beta": 0, "gamma": 1, "bins": [{"low": 0, "scores": [1.0], "groups": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("neighbours", NEIGHBOURS | {"surprise": []}),
+        ("neighbours", NEIGHBOURS | {"points": [[1.0]]}),
+        ("neighbours", {"names": []}),
+        ("regions", REGIONS | {"bins": []}),
+        ("regions", REGIONS | {"bins": [{"low": 5, "scores": [1.0], "groups": 1}]}),
+        ("regions", REGIONS | {"bins": [{"low": 0, "scores": [], "groups": 1}]}),
+    ],
+)
+def test_calibrations_of_regions_and_neighbours_are_looked_over(folder, entry, value):
+    least = {"alpha": 1, "beta": 0, "gamma": 1, "scores": [1.0], "n": 1, "groups": 1, "date": ""}
+    path = folder / "calibration.json"
+    path.write_text(json.dumps(least | {"neighbours": NEIGHBOURS, "regions": REGIONS}))
+    calibration, _ = read_calibration(folder)
+    assert calibration.neighbours.points == ((1.0, 2.0),)
+    assert calibration.regions.bins[0].scores == (1.0,)
+    path.write_text(json.dumps(least | {entry: value}))
+    with pytest.raises(UserError, match="damaged"):
+        read_calibration(folder)
+
+
 @pytest.mark.parametrize("text", ["", "3", '{"a": 1}', "[1]", '[{"kind": "cell"}]'])
 def test_damaged_prototypes(folder, text):
     (folder / "prototypes").mkdir()
@@ -286,6 +314,20 @@ def test_the_card_says_what_the_record_says(folder):
     calibration = Calibration(1, 0, 1, (1.0,), n=7, groups=4, date="2024-05-06", sets=("a", "b"))
     text = render_card(read_record(folder), calibration)
     assert "Calibrated on 2024-05-06 with 7 images (4 independent groups; a, b)" in text
+
+
+def test_the_card_names_a_published_architecture():
+    config = {"width": 0.25, "density_weight": 100.0, "pretrained": False}
+    record = ModelRecord("m", "csrnet", config, 12.0, {}, 8, 144, 10)
+    text = render_card(record, None)
+    assert "- Architecture: CSRNet (Li et al. 2018), for comparison\n" in text
+    assert "- Paper: Li, Zhang & Chen, “CSRNet:" in text
+    assert "- Settings changed from the paper's: a quarter of the channels\n" in text
+    assert f"- When to use it: {PUBLISHED['csrnet'].use}\n" in text
+    as_published = replace(record, config=config | {"width": 1.0})
+    assert "- Settings changed from the paper's: none\n" in render_card(as_published, None)
+    for ours in ("tally", "dilated"):
+        assert "paper" not in render_card(replace(record, network=ours), None)
 
 
 def test_the_card_of_a_model_that_learned_nothing():

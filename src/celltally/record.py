@@ -7,14 +7,14 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from reprlib import repr as shown
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from celltally.errors import UserError
-from celltally.types import Calibration
+from celltally.types import Calibration, Neighbours, RegionBin, RegionCalibration
 
 __all__ = [
     "FORMAT_VERSION",
@@ -279,11 +279,37 @@ def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
         if not _fits(content, Calibration):
             raise ValueError("fields are missing, unknown or of another type")
         content["scores"] = tuple(float(s) for s in content["scores"])
-        content["sets"] = tuple(content["sets"])
-        content["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in content["ranges"].items()}
+        content["sets"] = tuple(content.get("sets", ()))
+        ranges = content.get("ranges", {})
+        content["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in ranges.items()}
+        if (known := content.get("neighbours")) is not None:
+            content["neighbours"] = _neighbours(known)
+        if (regions := content.get("regions")) is not None:
+            content["regions"] = _regions(regions)
         return Calibration(**content), sha256_of(data)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
+
+
+def _neighbours(content: dict[str, Any]) -> Neighbours:
+    known = Neighbours(
+        names=tuple(content["names"]),
+        widths=tuple(content["widths"]),
+        points=tuple(tuple(point) for point in content["points"]),
+        surprise=tuple(content["surprise"]),
+    )
+    if {len(point) for point in known.points} != {len(known.widths)}:
+        raise ValueError("neighbours have other numbers of features than widths")
+    if len(known.points) != len(known.surprise):
+        raise ValueError("there are other numbers of neighbours than of surprises")
+    return known
+
+
+def _regions(content: dict[str, Any]) -> RegionCalibration:
+    bins = tuple(RegionBin(**b | {"scores": tuple(b["scores"])}) for b in content["bins"])
+    if not bins or bins[0].low > 0 or any(not b.scores for b in bins):
+        raise ValueError("bins of regions have no scores or do not begin at 0")
+    return RegionCalibration(**content | {"bins": bins})
 
 
 def read_prototypes(folder: Path) -> tuple[PrototypeRecord, ...]:
@@ -320,10 +346,13 @@ def _fits(value: Any, hint: Any) -> bool:
         )
     if is_dataclass(hint):
         types = get_type_hints(hint)
+        needed = {
+            f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING
+        }
         return (
             isinstance(value, dict)
-            and set(value) == set(types)
-            and all(_fits(value[name], types[name]) for name in types)
+            and needed <= set(value) <= set(types)
+            and all(_fits(value[name], types[name]) for name in value)
         )
     if isinstance(value, bool) or hint is Any:
         return hint is Any

@@ -26,8 +26,11 @@ __all__ = [
     "Image",
     "Interval",
     "IntervalKind",
+    "Neighbours",
     "Prediction",
     "Progress",
+    "RegionBin",
+    "RegionCalibration",
 ]
 
 DotState = Literal["proposed", "confirmed", "added", "moved", "removed"]
@@ -220,7 +223,8 @@ class Interval:
         ``calibrated``, ``provisional`` (too few data), ``not calibrated`` (image
         unlike the training data, or a model without calibration) or ``exact``.
     reason
-        In words, why the kind is not ``calibrated``; empty otherwise.
+        In words, why the kind is not ``calibrated``, or that it is approximate for a region
+        of such a shape; empty otherwise.
     """
 
     low: float
@@ -231,11 +235,72 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """Calibration images by what they look like, to tell how hard an image is.
+
+    Attributes
+    ----------
+    names
+        Of the features.
+    widths
+        Standard deviation of each.
+    points
+        Features of every image.
+    surprise
+        How many s² the square of its count error was.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[float, ...]
+    points: tuple[tuple[float, ...], ...]
+    surprise: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RegionBin:
+    """Scores of regions by the count that was predicted for them.
+
+    Attributes
+    ----------
+    low
+        Least predicted count; the next bin's, if there is one, is too much.
+    scores
+        Sorted; every group of images has equally many.
+    groups
+        Number of independent groups.
+    """
+
+    low: float
+    scores: tuple[float, ...]
+    groups: int
+
+
+@dataclass(frozen=True)
+class RegionCalibration:
+    """What was learned from random rectangles in the calibration images.
+
+    Attributes
+    ----------
+    alpha, beta, gamma
+        Coefficients of s², as of a ``Calibration``.
+    bins
+        From small predicted counts to large ones; the first begins at 0.
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    bins: tuple[RegionBin, ...]
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What was learned from images that chose nothing else (design §7).
 
-    The score of an image is ``|count error| / s`` with
-    ``s² = alpha·Σ variance + beta·(Σ density)² + gamma``.
+    The score of an image is ``|count error| / (m·s)`` with
+    ``s² = alpha·Σ variance + beta·(Σ density)² + gamma`` and m the difficulty of its kind
+    of image, from its ``neighbours``; of a region with the coefficients of ``regions``
+    and the m of its image.
 
     Attributes
     ----------
@@ -254,6 +319,10 @@ class Calibration:
         calibration images; outside of it an image is *unlike* them.
     kind
         ``calibrated``, or ``provisional`` where the data were too few.
+    neighbours
+        None: all images are taken to be equally hard.
+    regions
+        None where no calibration image had dots.
     """
 
     alpha: float
@@ -266,6 +335,8 @@ class Calibration:
     sets: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     kind: Literal["calibrated", "provisional"] = "calibrated"
+    neighbours: Neighbours | None = None
+    regions: RegionCalibration | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ def test_a_calibrated_copy(tiny_model, dataset_folder, tmp_path):
     calibration = again.calibration
     assert (calibration.n, calibration.groups, calibration.sets) == (5, 5, ("cal",))
     assert calibration.kind == "provisional"
+    assert len(calibration.neighbours.points) == 5
+    assert sum(len(b.scores) for b in calibration.regions.bins) > 0
+    assert calibration.regions.bins[0].groups == 5
     assert {p: p.read_bytes() for p in (tmp_path / "plain").iterdir()} == before
     assert model.calibration is None
 
@@ -46,6 +49,12 @@ def test_the_interval_holds_what_it_was_calibrated_with(tiny_model, dataset_fold
         interval = of(prediction, 0.95)
         assert interval.kind == "provisional"
         assert 0 <= interval.low <= interval.high
+
+
+def test_counts_without_dots_calibrate_no_regions(tiny_model, dataset_folder):
+    dataset = read_dataset(dataset_folder("cal", [3, 5], labels="counts"))
+    model = drain(calibrate_on(tiny_model, [(dataset, s) for s in dataset.samples], device="cpu"))
+    assert model.calibration.regions is None
 
 
 @pytest.mark.parametrize("field", ["taught_by", "chosen_by"])

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celltally.types import Grid
+from celltally.types import Grid, Prediction
 
-__all__ = ["RegionSums"]
+__all__ = ["RegionSums", "region_sums"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,21 @@ class RegionSums:
         # Corners may run either way round.
         area = _signed_area(corners)
         return mass if area >= 0 else -mass
+
+
+#: Those of the predictions that somebody still holds.
+_kept: WeakKeyDictionary[Prediction, RegionSums] = WeakKeyDictionary()
+
+
+def region_sums(prediction: Prediction) -> RegionSums:
+    """Give the sums of a prediction's two maps, its density and its variance.
+
+    They are kept as long as the prediction is, so that only the first region waits.
+    """
+    if prediction not in _kept:
+        maps = [m.sum(axis=0, keepdims=True) for m in (prediction.density, prediction.variance)]
+        _kept[prediction] = RegionSums(np.concatenate(maps), prediction.grid)
+    return _kept[prediction]
 
 
 def _pieces(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:

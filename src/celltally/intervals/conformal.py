@@ -7,10 +7,15 @@ independent: every group has the same mass, ``1 / (groups + 1)``, shared by its
 images, and the last such mass lies at infinity. With one image a group this is
 the plain rule, the ⌈(n + 1)·level⌉-th smallest score.
 
-α, β and γ are fitted on the same images, which would make their scores too
-small; so every group is scored with an s that was fitted on other groups
-(cross-conformal). The guarantee is then approximate by the little by which the
-fits differ.
+α, β, γ and the difficulty are fitted on the same images, which would make their
+scores too small; so every group is scored with an s and an m that were fitted on
+other groups (cross-conformal). The guarantee is then approximate by the little by
+which the fits differ.
+
+Regions are calibrated with random rectangles in the same images: those of one image
+depend on each other and share its mass (hierarchical conformal prediction, Lee et al.
+2023), in bins by what was predicted, for a region of three cells errs otherwise than one of
+a hundred.
 """
 
 from __future__ import annotations
@@ -18,13 +23,15 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from celltally.errors import UserError
 from celltally.intervals.aleatoric import Scale, fit_scale
-from celltally.types import Calibration
+from celltally.intervals.difficulty import difficulty, make_neighbours
+from celltally.types import Calibration, RegionBin, RegionCalibration
 
 __all__ = ["MIN_GROUPS", "calibrate", "score_quantile"]
 
@@ -34,6 +41,9 @@ _FEW_GROUPS = 5
 _FOLDS = 20
 # Most scores kept per group; a larger group is thinned, to the larger scores' side.
 _SCORES_PER_GROUP = 20
+_SCORES_PER_BIN = 8
+# Predicted counts at which regions are told apart, where there are enough of them.
+_BIN_EDGES = (0.0, 1.0, 5.0, 20.0, 60.0, 200.0)
 
 
 def calibrate(
@@ -42,6 +52,8 @@ def calibrate(
     variances: ArrayLike,
     groups: Sequence[str],
     *,
+    statistics: Sequence[Mapping[str, float]] | None = None,
+    regions: Sequence[NDArray[np.float64]] | None = None,
     sets: Sequence[str] = (),
     ranges: Mapping[str, tuple[float, float]] | None = None,
     date: str | None = None,
@@ -59,6 +71,11 @@ def calibrate(
     groups
         ``(n,)`` what is independent: the well or slide of each image, or the
         image's own name where images are independent.
+    statistics
+        Of each image, to tell how hard it is; None: all are alike.
+    regions
+        Of each image ``(m, 3)``: predicted counts, true counts and sums of the variance
+        map of random rectangles; None or all empty: regions cannot be calibrated.
     sets
         Names of the data sets.
     ranges
@@ -82,7 +99,8 @@ def calibrate(
     count = np.asarray(counts, dtype=np.float64).ravel()
     truth = np.asarray(truths, dtype=np.float64).ravel()
     variance = np.asarray(variances, dtype=np.float64).ravel()
-    if not len(count) == len(truth) == len(variance) == len(groups):
+    looks = [{} for _ in count] if statistics is None else list(statistics)
+    if not len(count) == len(truth) == len(variance) == len(groups) == len(looks):
         raise ValueError(
             f"{len(count)} counts, {len(truth)} truths, {len(variance)} variances and "
             f"{len(groups)} groups do not belong together"
@@ -96,8 +114,9 @@ def calibrate(
 
     names, group = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
     error = truth - count
-    scores = _cross_scores(error, variance, count, group)
+    scores, hardness = _cross_scores(error, variance, count, group, looks)
     scale = fit_scale(error, variance, count)
+    surprise = (error / scale(variance, count)) ** 2
     return Calibration(
         alpha=scale.alpha,
         beta=scale.beta,
@@ -109,10 +128,12 @@ def calibrate(
         sets=tuple(sets),
         ranges=dict(ranges or {}),
         kind="calibrated" if len(names) >= MIN_GROUPS else "provisional",
+        neighbours=make_neighbours(looks, count, surprise),
+        regions=_calibrate_regions(regions or (), group, hardness),
     )
 
 
-def score_quantile(calibration: Calibration, level: float) -> tuple[float, bool]:
+def score_quantile(calibration: Calibration | RegionBin, level: float) -> tuple[float, bool]:
     """Return how many s an interval of ``level`` reaches, and whether the data carry it.
 
     With G groups the data carry levels up to G / (G + 1): 19 groups for 0.95.
@@ -156,24 +177,75 @@ def _cross_scores(
     variance: NDArray[np.float64],
     count: NDArray[np.float64],
     group: NDArray[np.intp],
-) -> NDArray[np.float64]:
-    """|error| / s for each image, s fitted without the image's group."""
+    looks: Sequence[Mapping[str, float]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """|error| / (m·s) and m for each image, both fitted without the image's group."""
     # A single group is left out image by image; a single image scores itself.
     unit = group if group.max() > 0 else np.arange(len(error))
     fold = unit % min(int(unit.max()) + 1, _FOLDS)
-    scores = np.empty(len(error))
+    scores, hardness = np.empty(len(error)), np.empty(len(error))
     for k in range(int(fold.max()) + 1):
         held = fold == k
         rest = ~held if not held.all() else held
         scale: Scale = fit_scale(error[rest], variance[rest], count[rest])
-        scores[held] = np.abs(error[held]) / scale(variance[held], count[held])
-    return scores
+        known = make_neighbours(
+            [look for look, there in zip(looks, rest, strict=True) if there],
+            count[rest],
+            (error[rest] / scale(variance[rest], count[rest])) ** 2,
+        )
+        hardness[held] = [
+            difficulty(known, look, n)
+            for look, n, there in zip(looks, count, held, strict=True)
+            if there
+        ]
+        s = hardness[held] * scale(variance[held], count[held])
+        scores[held] = np.abs(error[held]) / s
+    return scores, hardness
 
 
-def _level_curve(scores: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:
+def _calibrate_regions(
+    regions: Sequence[NDArray[np.float64]],
+    group: NDArray[np.intp],
+    hardness: NDArray[np.float64],
+) -> RegionCalibration | None:
+    """Scores of rectangles, binned by what was predicted for them."""
+    image = np.repeat(np.arange(len(regions)), [len(r) for r in regions])
+    if not len(image):
+        return None
+    count, truth, variance = np.concatenate(regions).T
+    error, hard = truth - count, hardness[image]
+    # One scale for thousands of rectangles: leaving an image out would not change it.
+    scale = fit_scale(error / hard, variance, count)
+    scores = np.abs(error) / (hard * scale(variance, count))
+    edges = _edges(count, group[image])
+    bins = []
+    for low, high in pairwise(edges):
+        inside = (count >= low) & (count < high)
+        _, members = np.unique(group[image[inside]], return_inverse=True)
+        curve = _level_curve(scores[inside], members, _SCORES_PER_BIN)
+        scores_kept = tuple(float(f"{score:.5g}") for score in curve)
+        bins.append(RegionBin(low, scores_kept, int(members.max()) + 1))
+    return RegionCalibration(scale.alpha, scale.beta, scale.gamma, tuple(bins))
+
+
+def _edges(count: NDArray[np.float64], group: NDArray[np.intp]) -> list[float]:
+    """Edges of bins, of which each has regions of enough groups, or all there are."""
+    edges: list[float] = [0.0]
+    for low, high in pairwise(_BIN_EDGES):
+        inside = (count >= low) & (count < high)
+        rest = count >= high
+        enough = [len(np.unique(group[part])) >= MIN_GROUPS for part in (inside, rest)]
+        if all(enough):
+            edges.append(high)
+    return [*edges, math.inf]
+
+
+def _level_curve(
+    scores: NDArray[np.float64], group: NDArray[np.intp], most: int = _SCORES_PER_GROUP
+) -> NDArray[np.float64]:
     """Sorted scores in which every group has equally many."""
     members = [np.sort(scores[group == g]) for g in range(int(group.max()) + 1)]
-    each = min(max(len(m) for m in members), _SCORES_PER_GROUP)
+    each = min(max(len(m) for m in members), most)
     share = np.arange(1, each + 1)
     # Rounded up: a group's k-th share is never below its quantile at that share.
     return np.sort(np.concatenate([m[-(-share * len(m) // each) - 1] for m in members]))

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from celltally.density.regions import region_sums
 from celltally.errors import UserError
 from celltally.intervals.aleatoric import Scale
-from celltally.intervals.conformal import score_quantile
-from celltally.types import Calibration, Interval, IntervalKind, Prediction
+from celltally.intervals.conformal import MIN_GROUPS, score_quantile
+from celltally.intervals.difficulty import difficulty
+from celltally.types import (
+    Calibration,
+    Interval,
+    IntervalKind,
+    Prediction,
+    RegionBin,
+    RegionCalibration,
+)
 
 __all__ = ["check_level", "of", "unlike"]
 
@@ -40,8 +50,8 @@ def check_level(level: object) -> str | None:
     return f"a level of {level!r} cannot be used: give a number between 0 and 1, such as 0.95"
 
 
-def of(prediction: Prediction, level: float = 0.95) -> Interval:
-    """Interval of a prediction's count.
+def of(prediction: Prediction, level: float = 0.95, region: ArrayLike | None = None) -> Interval:
+    """Interval of a prediction's count, or of the count in a region of it.
 
     Parameters
     ----------
@@ -49,6 +59,10 @@ def of(prediction: Prediction, level: float = 0.95) -> Interval:
         What a model says about one image; with the model's calibration.
     level
         Nominal coverage, in (0, 1).
+    region
+        ``(n, 2)`` corners (y, x) of a polygon in image pixels; None for the whole image.
+        The guarantee holds for random rectangles along the image's sides; a polygon of
+        another shape gets the same interval, and ``reason`` calls it approximate.
 
     Returns
     -------
@@ -62,30 +76,61 @@ def of(prediction: Prediction, level: float = 0.95) -> Interval:
     ------
     UserError
         When the level is not a number between 0 and 1.
+    ValueError
+        For corners that are not finite.
     """
     if problem := check_level(level):
         raise UserError(problem)
     calibration = prediction.calibration
     if calibration is None or not calibration.scores:
         return _unbounded(level, "the model has no calibration")
-    count = prediction.count
-    variance = float(prediction.variance.sum(dtype=np.float64))
+    count, variance = _sums(prediction, region)
     if not (math.isfinite(count) and math.isfinite(variance)):
         return _unbounded(level, "the prediction is not a finite number")
 
-    s = float(Scale(calibration.alpha, calibration.beta, calibration.gamma)(variance, count))
-    quantile, carried = score_quantile(calibration, level)
+    known, curve = _known(calibration, None if region is None else count)
+    hard = difficulty(calibration.neighbours, prediction.statistics, prediction.count)
+    s = hard * float(Scale(known.alpha, known.beta, known.gamma)(variance, count))
+    quantile, carried = score_quantile(curve, level)
     kind: IntervalKind = "calibrated"
     reason = ""
     if strange := unlike(prediction, calibration):
         kind, reason = "not calibrated", "; ".join(strange)
-    elif not carried or calibration.kind == "provisional":
+    elif region is not None and calibration.regions is None:
+        kind, reason = "provisional", "calibrated on whole images only, not on parts of them"
+    elif not carried or curve.groups < MIN_GROUPS or calibration.kind == "provisional":
         kind = "provisional"
-        groups = f"{calibration.groups} independent group{'s' * (calibration.groups != 1)}"
+        groups = f"{curve.groups} independent group{'s' * (curve.groups != 1)}"
         reason = f"calibrated on {groups} of images only"
         if not carried:
             reason += f", too few for a level of {level!r}"
+    elif region is not None and not _is_upright(region):
+        reason = "approximate, as it was calibrated on rectangles"
     return Interval(max(count - quantile * s, 0.0), count + quantile * s, level, kind, reason)
+
+
+def _sums(prediction: Prediction, region: ArrayLike | None) -> tuple[float, float]:
+    """Count and variance of the image or of a region."""
+    if region is None:
+        return prediction.count, float(prediction.variance.sum(dtype=np.float64))
+    count, variance = region_sums(prediction).over(region)
+    return max(float(count), 0.0), max(float(variance), 0.0)
+
+
+def _known(
+    calibration: Calibration, count: float | None
+) -> tuple[Calibration | RegionCalibration, Calibration | RegionBin]:
+    """Coefficients of s, and the scores, for the image (None) or a region with a count."""
+    if count is None or calibration.regions is None:
+        return calibration, calibration
+    bins = calibration.regions.bins
+    return calibration.regions, [b for b in bins if b.low <= count][-1]
+
+
+def _is_upright(region: ArrayLike) -> bool:
+    """Whether a polygon is a rectangle along the image's sides."""
+    corners = np.asarray(region, dtype=float)
+    return len(corners) == 4 and all(len(np.unique(corners[:, axis])) == 2 for axis in (0, 1))
 
 
 def unlike(prediction: Prediction, calibration: Calibration) -> tuple[str, ...]:

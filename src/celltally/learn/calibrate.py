@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celltally import intervals
+from celltally.density.regions import region_sums
 from celltally.errors import UserError
+from celltally.intervals.difficulty import LOGARITHMIC
 from celltally.io import read_image, select_pixels
-from celltally.learn.data import Dataset, Sample, read_datasets, sample_count
+from celltally.learn.data import Dataset, Sample, read_datasets, sample_count, sample_dots
 from celltally.learn.seen import check_unseen
 from celltally.model import Model
 from celltally.predict import iter_predict
@@ -20,10 +24,12 @@ from celltally.types import Prediction, Progress
 
 __all__ = ["calibrate_on", "iter_calibrate"]
 
-#: Statistics may lie this share of the seen range outside of it, sizes and ratios of
-#: sizes on a logarithmic scale.
+#: Statistics may lie this share of the seen range outside of it.
 MARGIN = 0.25
-LOGARITHMIC = frozenset({"diameter_px", "diameter_ratio"})
+#: Rectangles per image that regions are calibrated with, the logarithm of the smallest
+#: one's share of the image, and that of the largest ratio of height to width as the image
+#: has it.
+RECTANGLES, SMALLEST, ASPECT = 60, math.log(0.002), math.log(4.0)
 
 
 def iter_calibrate(
@@ -72,15 +78,21 @@ def calibrate_on(
     if not pairs:
         raise UserError("there is no image to calibrate with; give a data set with labels")
     predictions: list[Prediction] = []
+    regions: list[NDArray[np.float64]] = []
+    rng = np.random.default_rng(0)  # the same images calibrate alike
     for done, (dataset, sample) in enumerate(pairs, start=1):
         before = Progress(done - 1, len(pairs), "calibrating")
-        predictions.append((yield from _predict(model, dataset, sample, device, before)))
+        prediction = yield from _predict(model, dataset, sample, device, before)
+        predictions.append(prediction)
+        regions.append(_rectangles(prediction, sample, rng))
         yield Progress(done, len(pairs), "calibrating")
     calibration = intervals.calibrate(
         counts=np.array([p.count for p in predictions]),
         truths=np.array([sample_count(sample) for _, sample in pairs]),
         variances=np.array([float(p.variance.sum()) for p in predictions]),
         groups=[sample.group for _, sample in pairs],
+        statistics=[p.statistics for p in predictions],
+        regions=regions,
         sets=tuple(dict.fromkeys(dataset.name for dataset, _ in pairs)),
         ranges=_ranges(predictions),
         date=date.today().isoformat(),
@@ -95,6 +107,27 @@ def _predict(
     job = iter_predict(model, pixels, diameter_px=dataset.diameter_px, device=device)
     # Tiles do not move the bar, but let a cancelled job end between them.
     return (yield from relay(job, lambda tile: before))
+
+
+def _rectangles(
+    prediction: Prediction, sample: Sample, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """``(m, 3)``: predicted and true counts and variances of random rectangles in an image."""
+    if sample.dots is None:
+        return np.empty((0, 3))
+    height, width = prediction.image_shape
+    dots, sums = sample_dots(sample).yx, region_sums(prediction)
+    rows = []
+    for area, aspect in rng.uniform((SMALLEST, -ASPECT), (0.0, ASPECT), (RECTANGLES, 2)):
+        # Of any size alike, and up to twice as long as wide either way.
+        h = min(height, height * math.exp((area + aspect) / 2))
+        w = min(width, width * math.exp((area - aspect) / 2))
+        y, x = rng.uniform((0.0, 0.0), (height - h, width - w)) - 0.5
+        corners = [(y, x), (y, x + w), (y + h, x + w), (y + h, x)]
+        count, variance = np.maximum(sums.over(corners), 0.0)
+        true = ((dots >= (y, x)) & (dots < (y + h, x + w))).all(axis=1).sum()
+        rows.append((count, true, variance))
+    return np.array(rows, dtype=np.float64)
 
 
 def _ranges(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
