@@ -13,6 +13,7 @@ from celltally.density import density_map
 from celltally.errors import UserError
 from celltally.evaluate import report as report_module
 from celltally.evaluate.plots import write_plots
+from celltally.evaluate.reliability import LEVELS
 from celltally.evaluate.report import PER_IMAGE, iter_evaluate
 from celltally.progress import drain
 from celltally.types import Calibration, Grid, Prediction, Progress
@@ -110,6 +111,14 @@ def test_the_files(dataset, tiny, diameters, tmp_path):
     assert list(table["n_dots"]) == list(SEEN)
     assert table["error"].to_numpy() == pytest.approx([0, -2, 0], abs=1e-3)
     assert table["recall"].to_numpy() == pytest.approx([1, 0.75, 1])
+    levels = pd.read_csv(out / "reliability.csv")
+    images = levels[levels["of"] == "image"]
+    assert list(images["n"]) == [3] * len(LEVELS)
+    assert images["observed"].is_monotonic_increasing
+    regions = levels[levels["of"] == "region"]
+    assert regions["n"].min() == regions["n"].max() > 10
+    for name in ("predicted_vs_true", "bland_altman", "interval_widths", "reliability"):
+        assert iio.imread(out / f"{name}.png").std() > 5  # something is drawn
 
 
 @pytest.mark.parametrize(

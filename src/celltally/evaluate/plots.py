@@ -14,12 +14,18 @@ __all__ = ["write_comparison", "write_plots"]
 _MISSING = "there are no plots because matplotlib is missing: pip install matplotlib"
 
 
-def write_plots(per_image: pd.DataFrame, level: float, folder: Path) -> tuple[str, ...]:
-    """Draw ``predicted_vs_true.png`` and ``interval_widths.png``.
+def write_plots(
+    per_image: pd.DataFrame, level: float, folder: Path, reliability: pd.DataFrame | None = None
+) -> tuple[str, ...]:
+    """Draw how counts and intervals compare with the truth.
+
+    ``predicted_vs_true.png``; ``bland_altman.png``, the difference against the mean of
+    both counts; and, where there are intervals, ``interval_widths.png`` and
+    ``reliability.png``.
 
     Parameters
     ----------
-    per_image
+    per_image, reliability
         As in ``Report``.
     level
         Nominal coverage of the intervals.
@@ -38,10 +44,13 @@ def write_plots(per_image: pd.DataFrame, level: float, folder: Path) -> tuple[st
     if good.empty:
         return ("there are no plots because no image was counted",)
     _predicted_vs_true(figure_type, good, level).savefig(folder / "predicted_vs_true.png")
+    _bland_altman(figure_type, good).savefig(folder / "bland_altman.png")
     known = good[good["ci_low"].notna() & good["ci_high"].notna()]
     if known.empty:
         return ("there is no plot of the intervals because there are none: calibrate the model",)
     _interval_widths(figure_type, known, level).savefig(folder / "interval_widths.png")
+    if reliability is not None and len(reliability):
+        _reliability(figure_type, reliability).savefig(folder / "reliability.png")
     return ()
 
 
@@ -118,6 +127,40 @@ def _draw_counts(axes: Any, good: pd.DataFrame, level: float, highest: float) ->
 def _highest(good: pd.DataFrame) -> float:
     """End of the axes: a little more than the largest count or upper bound."""
     return float(good[["true", "count", "ci_high"]].max().max()) * 1.05 or 1.0
+
+
+def _bland_altman(figure_type: Any, good: pd.DataFrame) -> Any:
+    """Bland and Altman 1986: bias and 95 % limits of agreement."""
+    figure = figure_type(figsize=(5, 4), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    difference = good["count"] - good["true"]
+    axes.scatter((good["count"] + good["true"]) / 2, difference, s=18)
+    bias, spread = difference.mean(), 1.96 * difference.std(ddof=1) if len(good) > 1 else 0.0
+    axes.axhline(bias, color="black", linewidth=1, label=f"bias {bias:.3g}")
+    for sign, label in ((1, f"± 1.96 SD: {spread:.3g}"), (-1, None)):
+        axes.axhline(bias + sign * spread, color="grey", linewidth=1, linestyle="--", label=label)
+    axes.set(xlabel="mean of predicted and true count", ylabel="predicted − true")
+    axes.legend(loc="best", frameon=False)
+    return figure
+
+
+def _reliability(figure_type: Any, table: pd.DataFrame) -> Any:
+    figure = figure_type(figsize=(5, 5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for what, mark in (("image", "o"), ("region", "s")):
+        rows = table[table["of"] == what]
+        if len(rows):
+            label = f"{what}s ({rows['n'].max()})"
+            axes.plot(rows["level"], rows["observed"], marker=mark, markersize=4, label=label)
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as stated")
+    axes.set(
+        xlim=(0.45, 1.0),
+        ylim=(0.0, 1.02),
+        xlabel="stated level of the interval",
+        ylabel="share of intervals that hold the truth",
+    )
+    axes.legend(loc="lower right", frameon=False)
+    return figure
 
 
 def _interval_widths(figure_type: Any, known: pd.DataFrame, level: float) -> Any:

@@ -6,10 +6,11 @@ import json
 import math
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from celltally import intervals, zoo
@@ -18,6 +19,7 @@ from celltally.diameter import check_diameter
 from celltally.errors import UserError, failure
 from celltally.evaluate.metrics import count_metrics, dot_metrics
 from celltally.evaluate.plots import write_plots
+from celltally.evaluate.reliability import Hits, judge_intervals, reliability
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_count, sample_dots
 from celltally.progress import relay
@@ -55,6 +57,9 @@ class Report:
         does not exist, as those of dots in a set that has only counts.
     per_image
         A row per image, with the columns ``PER_IMAGE``.
+    reliability
+        Nominal and observed coverage of the intervals of images and of random rectangles;
+        see ``celltally.evaluate.reliability``. Empty for what has no intervals.
     notes
         Sentences that the user should read.
     """
@@ -66,6 +71,7 @@ class Report:
     diameter: str
     metrics: Mapping[str, float]
     per_image: pd.DataFrame
+    reliability: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
 
     @property
@@ -92,6 +98,7 @@ class _Judged:
 
     row: dict[str, Any]
     matching: Matching | None = None
+    hits: Hits = field(default_factory=list)
 
 
 def iter_evaluate(
@@ -112,7 +119,8 @@ def iter_evaluate(
     model
         Name, or a model folder.
     out
-        Folder for ``metrics.json``, ``per_image.csv`` and the plots, or None.
+        Folder for ``metrics.json``, ``per_image.csv``, ``reliability.csv`` and the plots,
+        or None.
     diameter
         Cell diameter in pixels; ``"auto"`` to estimate it image by image; None for
         the data set's, or estimates where it states none.
@@ -152,9 +160,10 @@ def iter_evaluate(
 
     resolve_device(device)
     loaded = zoo.load(model)
+    rng = np.random.default_rng(1)  # the same rectangles for every model
     judged: list[_Judged] = []
     for done, sample in enumerate(dataset.samples, start=1):
-        judged.append((yield from _judge(loaded, dataset, sample, used, level, device)))
+        judged.append((yield from _judge(loaded, dataset, sample, used, level, device, rng)))
         yield Progress(done, len(dataset.samples), sample.image.name)
 
     table = pd.DataFrame([j.row for j in judged], columns=list(PER_IMAGE))
@@ -170,6 +179,7 @@ def iter_evaluate(
         diameter=sentence,
         metrics=metrics,
         per_image=table,
+        reliability=reliability([hit for j in judged for hit in j.hits]),
     )
     return report if out is None else _write(report, Path(out))
 
@@ -191,6 +201,7 @@ def _judge(
     diameter_px: float | None,
     level: float,
     device: str,
+    rng: np.random.Generator,
 ) -> Generator[Progress, None, _Judged]:
     start = time.perf_counter()
     row: dict[str, Any] = dict.fromkeys(PER_IMAGE, math.nan)
@@ -225,7 +236,7 @@ def _judge(
         "status": "ok",
         "message": interval.reason,
     }
-    return _Judged(row, matching)
+    return _Judged(row, matching, judge_intervals(prediction, row["true"], true, rng))
 
 
 def _predict(
@@ -255,7 +266,8 @@ def _write(report: Report, out: Path) -> Report:
         text = json.dumps(report.to_dict(), indent=2)
         (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
         report.per_image.to_csv(out / "per_image.csv", index=False)
-        notes = write_plots(report.per_image, report.level, out)
+        report.reliability.to_csv(out / "reliability.csv", index=False)
+        notes = write_plots(report.per_image, report.level, out, report.reliability)
     except OSError as error:
         raise UserError(
             f"the report cannot be written to {out} ({str(error.strerror).lower()}); "

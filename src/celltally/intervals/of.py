@@ -21,7 +21,7 @@ from celltally.types import (
     RegionCalibration,
 )
 
-__all__ = ["check_level", "of", "unlike"]
+__all__ = ["check_level", "count_in", "of", "unlike"]
 
 # What is said of a statistic below and above the range seen; {} takes "much " or "".
 _WORDS = {
@@ -107,6 +107,11 @@ def of(prediction: Prediction, level: float = 0.95, region: ArrayLike | None = N
     elif region is not None and not _is_upright(region):
         reason = "approximate, as it was calibrated on rectangles"
     return Interval(max(count - quantile * s, 0.0), count + quantile * s, level, kind, reason)
+
+
+def count_in(prediction: Prediction, region: ArrayLike) -> float:
+    """Count in a polygon ``(n, 2)`` (y, x) in image pixels, in cells; never below zero."""
+    return _sums(prediction, region)[0]
 
 
 def _sums(prediction: Prediction, region: ArrayLike | None) -> tuple[float, float]:

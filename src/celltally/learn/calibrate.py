@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltally import intervals
+from celltally.density.rectangles import dots_inside, random_rectangles
 from celltally.density.regions import region_sums
 from celltally.errors import UserError
 from celltally.intervals.difficulty import LOGARITHMIC
@@ -26,10 +26,8 @@ __all__ = ["calibrate_on", "iter_calibrate"]
 
 #: Statistics may lie this share of the seen range outside of it.
 MARGIN = 0.25
-#: Rectangles per image that regions are calibrated with, the logarithm of the smallest
-#: one's share of the image, and that of the largest ratio of height to width as the image
-#: has it.
-RECTANGLES, SMALLEST, ASPECT = 60, math.log(0.002), math.log(4.0)
+#: Random rectangles per image that regions are calibrated with.
+RECTANGLES = 60
 
 
 def iter_calibrate(
@@ -115,18 +113,11 @@ def _rectangles(
     """``(m, 3)``: predicted and true counts and variances of random rectangles in an image."""
     if sample.dots is None:
         return np.empty((0, 3))
-    height, width = prediction.image_shape
-    dots, sums = sample_dots(sample).yx, region_sums(prediction)
+    dots, sums = sample_dots(sample), region_sums(prediction)
     rows = []
-    for area, aspect in rng.uniform((SMALLEST, -ASPECT), (0.0, ASPECT), (RECTANGLES, 2)):
-        # Of any size alike, and up to twice as long as wide either way.
-        h = min(height, height * math.exp((area + aspect) / 2))
-        w = min(width, width * math.exp((area - aspect) / 2))
-        y, x = rng.uniform((0.0, 0.0), (height - h, width - w)) - 0.5
-        corners = [(y, x), (y, x + w), (y + h, x + w), (y + h, x)]
-        count, variance = np.maximum(sums.over(corners), 0.0)
-        true = ((dots >= (y, x)) & (dots < (y + h, x + w))).all(axis=1).sum()
-        rows.append((count, true, variance))
+    for rectangle in random_rectangles(prediction.image_shape, RECTANGLES, rng):
+        count, variance = np.maximum(sums.over(rectangle), 0.0)
+        rows.append((count, dots_inside(dots.yx, rectangle), variance))
     return np.array(rows, dtype=np.float64)
 
 
