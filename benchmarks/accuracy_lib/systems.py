@@ -213,16 +213,17 @@ class Network:
     @property
     def label(self) -> str:
         """Name in the table."""
-        budget = f"{self.minutes:g} CPU min" if self.on_cpu else f"{self.minutes:g} min"
-        budget = budget if self.steps is None else f"{self.steps} steps"
+        minutes = "CPU min" if self.on_cpu else "min"
+        budget = f"{self.minutes:g} {minutes}" if self.steps is None else f"{self.steps} steps"
         told = " ".join(f"{name} {value}" for name, value in self.config.items())
         return f"{self.name}{f' ({told})' if told else ''}, {budget}"
 
     def identity(self) -> dict[str, Any]:
         """Name, settings and budget."""
         settings = {"settings": dict(self.config)} if self.config else {}
-        return {"network": self.name, "steps": self.steps, "minutes": self.minutes,
-            **({"clock": "processor"} if self.on_cpu else {}), **settings}  # fmt: skip
+        clock = {"clock": "processor"} if self.on_cpu else {}
+        budget = {"steps": self.steps, "minutes": self.minutes, **clock}
+        return {"network": self.name, **budget, **settings}
 
     def measure(self, job: Job) -> Measuring:
         """Train it, unless that has been done, and count."""
