@@ -14,8 +14,10 @@ What is ours, where the paper is silent or this program asks for more:
 - Masks come as the mean head gives them; the authors' code ends it with a ReLU, which
   cannot learn any more once it is dead. The density takes what is below zero for zero.
 - Log-variances are held within limits, so that no place can have all the say.
-- The log-variance heads start at zero, that is with the loss of the mean alone, and the
-  count starts above zero, for behind its ReLU it could not learn else.
+- The log-variance heads start at zero, that is with the loss of the mean alone. The count's
+  heads speak in units of 10 cells and start at one unit for every image: a head that gives
+  cells themselves takes thousands of steps to their number, and what is below zero meanwhile
+  learns nothing behind its ReLU (fields of 150 cells and more were counted as 0 for good).
 - The deepest level of the pyramid has a cross-link as well; the authors' code repeats its
   only channel instead.
 
@@ -26,6 +28,7 @@ where the paper has none, and adds up the mask's three colours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -44,6 +47,8 @@ __all__ = ["FPNCounter", "FPNCounterConfig", "aleatoric_loss"]
 #: Limits of the log-variance of a mask's place and of a count. What is below the lower one
 #: the authors' code sets to zero; the upper one of a count is a deviation of 3,000 cells.
 MASK_LIMITS, COUNT_LIMITS = (-6.0, 6.0), (-6.0, 16.0)
+#: Cells that are one for the count's heads.
+UNIT = 10.0
 #: What a mask has everywhere, so that a count without a mask is spread evenly.
 EMPTY = 1e-6
 
@@ -179,7 +184,7 @@ class Counter(nn.Module):
         halvings = 1 + config.vgg.count(0)
         cells = (config.image_height >> halvings) * (config.image_width >> halvings)
         self.count = _count_head(channels * cells, config.hidden)
-        nn.init.ones_(self.count[-1].bias)  # type: ignore[arg-type]
+        nn.init.ones_(zero(self.count[-1]).bias)  # type: ignore[arg-type]
         self.log_variance = _count_head(channels * cells, config.hidden)
         zero(self.log_variance[-1])  # type: ignore[arg-type]
 
@@ -188,8 +193,9 @@ class Counter(nn.Module):
         features = self.vgg(mask).flatten(1)
         with torch.autocast(mask.device.type, enabled=False):
             features = features.float()
-            log_variance: Tensor = self.log_variance(features)
-            return functional.relu(self.count(features)), log_variance.clamp(*COUNT_LIMITS)
+            count = UNIT * functional.relu(self.count(features))
+            log_variance: Tensor = self.log_variance(features) + 2 * math.log(UNIT)
+            return count, log_variance.clamp(*COUNT_LIMITS)
 
 
 @register("fpn_counter")
