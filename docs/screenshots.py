@@ -29,6 +29,13 @@ def main() -> None:
     wait(lambda: False, 0.5)
     viewer.reset_view()
     photograph(viewer, IMAGES / "tally-small.png")
+    viewer.window.resize(1600, 1000)
+    _, explain = viewer.window.add_plugin_dock_widget("celltally", "Explain")
+    wait(lambda: explain.subject.subject is not None, 10)
+    explain.saliency.run.button.click()
+    wait(lambda: not explain.saliency.running, 300)
+    viewer.reset_view()
+    photograph(viewer, IMAGES / "saliency.png")
     viewer.close()
 
     viewer, widget = open_sample_window((1600, 1000), "fluorescent-nuclei")

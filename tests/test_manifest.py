@@ -48,6 +48,14 @@ def test_every_command_resolves(command):
     assert command.id.startswith("celltally.")
 
 
+def test_every_widget_has_its_name_and_its_place_in_the_layers_menus():
+    contributions = PluginManifest.from_file(MANIFEST).contributions
+    widgets = {widget.command: widget.display_name for widget in contributions.widgets}
+    assert widgets == {"celltally.tally": "Tally", "celltally.explain": "Explain"}
+    items = {item.command for menu in contributions.menus.values() for item in menu}
+    assert items == set(widgets)
+
+
 def test_every_contribution_names_a_command():
     manifest = PluginManifest.from_file(MANIFEST)
     contributions = manifest.contributions

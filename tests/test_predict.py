@@ -96,7 +96,7 @@ def test_a_constant_image_without_a_diameter_has_the_models(tiny_model):
 
 
 def test_the_diameter_is_estimated_where_none_is_given(tiny_model, cells, monkeypatch):
-    monkeypatch.setattr(module, "diameter_of", lambda values: 24.0)
+    monkeypatch.setattr("celltally.shown.diameter_of", lambda values: 24.0)
     prediction = predict(tiny_model, cells, device="cpu")
     assert prediction.diameter_px == 24.0
     assert prediction.grid.step == (2 * 101 / 50, 2 * 83 / 42)
@@ -226,7 +226,7 @@ def test_a_full_gpu_hands_over_to_the_cpu(tiny_model, monkeypatch):
         return (np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))
 
     monkeypatch.setattr(module, "_infer_tiles", infer_tiles)
-    monkeypatch.setattr(module, "best_tile", lambda device: 1024)
+    monkeypatch.setattr("celltally.shown.best_tile", lambda *_: 1024)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append("emptied"))
     job = infer(tiny_model.network, torch.zeros(1, 8, 8), device=torch.device("cuda"))
     _, notes = drain(job)
@@ -246,7 +246,7 @@ def test_an_image_that_no_memory_holds_once_rescaled(tiny_model, cells, monkeypa
     def full(values, shape):
         raise CPU_FULL
 
-    monkeypatch.setattr(module, "rescale", full)
+    monkeypatch.setattr("celltally.shown.rescale", full)
     with pytest.raises(OutOfMemoryError, match=r"83 × 101 px .* give a larger diameter"):
         count(tiny_model, cells)
 

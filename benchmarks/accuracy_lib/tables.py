@@ -78,7 +78,8 @@ def markdown(rows: Sequence[Row]) -> str:
         cells = [f"{first['set']} {first['split']}", str(first["n"]), first["system"]]
         cells.append("–" if first["seed"] is None else str(len(group)))
         cells += [
-            _cell([row.get(name) for row in group], write) for name, write in MARKDOWN_COLUMNS.values()
+            _cell([row.get(name) for row in group], write)
+            for name, write in MARKDOWN_COLUMNS.values()
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

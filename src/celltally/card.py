@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celltally.published import PUBLISHED
 from celltally.record import ModelRecord
 from celltally.types import Calibration
 
@@ -26,6 +27,7 @@ def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
         record.sample or "A cell-counting model for Celltally.",
         "",
         f"- Network: `{record.network}`, {record.parameters / 1e6:.2f} M parameters",
+        *_architecture(record),
         f"- Nominal cell diameter: {record.diameter_px:g} px (images are rescaled to it)",
         f"- Identity (sha256): `{record.sha256}`",
     ]
@@ -65,6 +67,20 @@ def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _architecture(record: ModelRecord) -> list[str]:
+    """Lines on the paper that a network comes from; none of our own."""
+    architecture = PUBLISHED.get(record.network)
+    if architecture is None:
+        return []
+    changes = ", ".join(architecture.changes(record.config)) or "none"
+    return [
+        f"- Architecture: {architecture.name}, for comparison",
+        f"- Paper: {architecture.paper}",
+        f"- Settings changed from the paper's: {changes}",
+        f"- When to use it: {architecture.use}",
+    ]
 
 
 def _interval(calibration: Calibration | None) -> str:

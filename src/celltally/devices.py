@@ -64,7 +64,7 @@ def cpu_is_good_at_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, name, bool)()) for name in checks)
 
 
-def best_tile(device: torch.device) -> int:
+def best_tile(device: torch.device, bytes_per_pixel: int = BYTES_PER_PIXEL) -> int:
     """Side of the largest tile that a quarter of the free memory holds."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
@@ -72,7 +72,7 @@ def best_tile(device: torch.device) -> int:
         import psutil
 
         free = psutil.virtual_memory().available
-    side = int((free / 4 / BYTES_PER_PIXEL) ** 0.5)
+    side = int((free / 4 / bytes_per_pixel) ** 0.5)
     return max(SMALLEST_TILE, min(LARGEST_TILE, side))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celltally.errors import UserError
+from celltally.published import PUBLISHED
 from celltally.record import ASIDE, PICKLED, RECORD, ModelRecord, put_back, read_record
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def user_models_dir() -> Path:
 
 
 def available() -> list[ModelRecord]:
-    """Return the records of all models, the default first, then by name.
+    """Return the records of all models: the default, then by name, published architectures last.
 
     A user's model hides a shipped one of the same name. Damaged folders are left out.
     """
@@ -43,7 +44,9 @@ def available() -> list[ModelRecord]:
             except (UserError, OSError):
                 # `find` takes it all the same, so that loading tells what is wrong with it.
                 records.pop(folder.name, None)
-    return sorted(records.values(), key=lambda r: (r.name != DEFAULT_MODEL, r.name))
+    return sorted(
+        records.values(), key=lambda r: (r.name != DEFAULT_MODEL, r.network in PUBLISHED, r.name)
+    )
 
 
 def _folders(directory: Path) -> list[Path]:

@@ -4,11 +4,13 @@ import json
 from dataclasses import asdict
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 
 from celltally._napari import model_section
 from celltally._napari.counting import Looked
 from celltally._napari.jobs import Jobs
+from celltally.published import PUBLISHED
 from celltally.record import PatchRecord, PrototypeRecord
 from celltally.types import Calibration, Progress
 
@@ -74,3 +76,93 @@ def test_what_is_unlike_is_told_without_reading_again(section, monkeypatch):
     assert section.warning.text().startswith("Unlike the training images: contrast")
     section.warn(16.0)
     assert section.warning.text() == ""
+
+
+@pytest.fixture
+def listed(qtbot, make_record, monkeypatch):
+    """Builds the section with models of these names and networks."""
+
+    def build(*models):
+        def job():
+            yield Progress(0, 0)
+            return [make_record(name=name, network=network) for name, network in models]
+
+        monkeypatch.setattr(model_section, "list_models_job", job)
+        section = model_section.ModelSection(Jobs())
+        qtbot.addWidget(section)
+        section.show()
+        qtbot.waitUntil(lambda: not section.loading)
+        return section
+
+    return build
+
+
+def entries(section):
+    return [section.model_box.itemText(i) for i in range(section.model_box.count())]
+
+
+def test_published_architectures_stand_apart(listed, qtbot):
+    section = listed(
+        ("general", "tally"), ("mine", "dilated"), ("a-csrnet", "csrnet"), ("fpn", "fpn_counter")
+    )
+    heading = model_section.HEADING
+    assert entries(section) == ["general", "mine", "", heading, "a-csrnet", "fpn"]
+    names = [section.record.name]
+    for _ in range(4):
+        qtbot.keyClick(section.model_box, Qt.Key.Key_Down)
+        names.append(section.record.name)
+    assert names == ["general", "mine", "a-csrnet", "fpn", "fpn"]
+    assert section.problem() is None
+
+
+def test_without_published_architectures_there_is_no_heading(listed):
+    assert entries(listed(("general", "tally"), ("mine", "dilated"))) == ["general", "mine"]
+
+
+def test_the_first_model_is_chosen_whatever_group_it_is_in(listed):
+    section = listed(("general", "csrnet"), ("nuclei", "tally"))
+    assert entries(section) == ["nuclei", "", model_section.HEADING, "general"]
+    assert section.record.name == "general"
+
+
+def test_listing_again_leaves_no_heading_behind(listed, monkeypatch, make_record, qtbot):
+    section = listed(("general", "tally"), ("a-csrnet", "csrnet"))
+
+    def one():
+        yield Progress(0, 0)
+        return [make_record(name=name) for name in ("general", "b", "c", "d")]
+
+    monkeypatch.setattr(model_section, "list_models_job", one)
+    section.reload()
+    qtbot.waitUntil(lambda: not section.loading)
+    assert entries(section) == ["general", "b", "c", "d"]
+    assert all(section.model_box.model().item(row).isEnabled() for row in range(4))
+
+
+def test_the_card_says_which_architecture_it_is(listed, make_record):
+    section = listed(("general", "tally"), ("a-csrnet", "csrnet"))
+    assert "comparison" not in section.card.text()
+    section.model_box.setCurrentText("a-csrnet")
+    line = section.card.text().splitlines()[0]
+    assert line == "CSRNet (Li et al. 2018), made smaller, for comparison."
+    details = section.card.toolTip()
+    assert max(map(len, details.splitlines())) < 80
+    details = details.replace("\n", " ")
+    assert PUBLISHED["csrnet"].use in details
+    assert PUBLISHED["csrnet"].paper in details
+    assert "Settings changed from the paper's: none" in details
+    full = make_record(network="csrnet", parameters=PUBLISHED["csrnet"].parameters)
+    assert "CSRNet (Li et al. 2018), for comparison." in model_section.card_text(full)
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [
+        ("Nuclei in Hoechst.", "For nuclei in Hoechst."),
+        ("U2OS nuclei", "For U2OS nuclei."),
+        ("HeLa cells", "For HeLa cells."),
+        ("H&E-stained tissue", "For H&E-stained tissue."),
+    ],
+)
+def test_names_keep_their_capitals(make_record, sample, words):
+    assert model_section.card_text(make_record(sample=sample)).startswith(words)

@@ -10,7 +10,7 @@ import pytest
 from npe2 import PluginManifest
 
 import celltally
-from celltally._napari import sample_data
+from celltally._napari import preload, sample_data
 from celltally._napari.demo import canvas_is_drawn
 from celltally._napari.preload import preload_torch
 
@@ -60,6 +60,33 @@ def test_opening_torch_beforehand_does_it_no_harm():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "3.0"
+
+
+@pytest.mark.gui
+def test_torchvision_does_not_take_the_window_down():
+    """It imports triton, whose LLVM does not bear Mesa's beside it."""
+    code = (
+        "from qtpy.QtGui import QOffscreenSurface, QOpenGLContext;"
+        "from qtpy.QtWidgets import QApplication;"
+        "app, surface, gl = QApplication([]), QOffscreenSurface(), QOpenGLContext();"
+        "surface.create(); gl.create(); gl.makeCurrent(surface);"
+        "from celltally._napari.preload import preload_torch; preload_torch();"
+        "import torchvision; print('alive', flush=True)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "alive" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("loaded", "kept_out"), [("/lib/libLLVM-15.so.1", True), ("/lib/libGLX_nvidia.so.0", False)]
+)
+def test_triton_is_kept_out_beside_mesas_llvm_only(monkeypatch, tmp_path, loaded, kept_out):
+    monkeypatch.setattr(preload, "MAPS", tmp_path / "maps")
+    monkeypatch.setitem(sys.modules, "triton", None)  # so that it is as before afterwards
+    monkeypatch.delitem(sys.modules, "triton")
+    (tmp_path / "maps").write_text(f"7f00-7fff r-xp 00000000 fe:00 1 {loaded}\n")
+    preload_torch()
+    assert ("triton" in sys.modules) == kept_out
 
 
 def test_opening_torch_where_there_is_none(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from celltally.devices import autocast
+from celltally.explain.saliency import saliency
 from celltally.model import Model
 from celltally.networks import (
     HasPrototypes,
@@ -20,8 +21,9 @@ from celltally.networks import (
     names,
 )
 from celltally.predict import infer
+from celltally.preprocess import normalise
 from celltally.progress import drain
-from celltally.scale import thumbnail
+from celltally.scale import MARGIN, pad_with_margin, thumbnail
 
 CPU = torch.device("cpu")
 BATCH_NORM = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
@@ -181,6 +183,53 @@ def test_tiled_equals_untiled(network, tile):
     assert abs(tiled.sum() - whole.sum()) < 1e-3 * max(abs(float(whole.sum())), 1.0)
     assert abs(tiled - whole).max() < 1e-3 * abs(whole).max()
     assert np.allclose(tiled_variance, whole_variance, atol=1e-3)
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_saliency_is_the_gradient_of_the_count_of_the_whole(network, colours, draw_cells, scatter):
+    shape, rng = (61, 74), np.random.default_rng(0)
+    planes = [draw_cells(scatter(9, shape, rng), shape, rng=rng) for _ in range(colours)]
+    pixels = np.stack(planes, axis=-1) if colours == 3 else planes[0]
+    model = Model.from_network(network, name="m", diameter_px=12.0)
+    found = saliency(model, pixels, diameter_px=12.0, device="cpu", tile=24)
+
+    # Laid out in memory as there: where a network has kinks, rounding decides on their side.
+    layout = {"memory_format": torch.channels_last}
+    network.to(**layout)
+    values = torch.from_numpy(normalise(pixels)[0]).requires_grad_()
+    padded = values if network.halo is None else pad_with_margin(values, network.multiple)
+    first = 0 if network.halo is None else MARGIN // network.stride
+    rows, columns = (slice(first, first - (-side // network.stride)) for side in shape)
+    context = network.encode_context(thumbnail(values.detach())[None])
+    density = network(padded.expand(3, -1, -1)[None].contiguous(**layout), context).density[0]
+    count = density[:, rows, columns].sum()
+    expected = torch.autograd.grad(count, values)[0].abs().amax(dim=0).numpy()
+
+    assert expected.max() > 0
+    assert found.values.shape == shape
+    np.testing.assert_allclose(found.values, expected, rtol=1e-2, atol=1e-3 * expected.max())
+    assert found.count == pytest.approx(max(float(count.detach()), 0.0), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_saliency_leaves_the_network_as_it_was(network, learning, draw_cells, scatter):
+    rng = np.random.default_rng(0)
+    pixels = draw_cells(scatter(5, (40, 44), rng), (40, 44), rng=rng)
+    model = Model.from_network(network, name="m", diameter_px=12.0)
+    parameters = list(network.requires_grad_(learning).parameters())
+    for parameter in parameters[::2]:
+        parameter.grad = torch.full_like(parameter, 3.0)
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    layouts = [parameter.stride() for parameter in parameters]
+
+    saliency(model, pixels, diameter_px=12.0, device="cpu", tile=24)
+
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+    assert [parameter.stride() for parameter in parameters] == layouts
+    assert {parameter.requires_grad for parameter in parameters} == {learning}
+    assert all((parameter.grad == 3.0).all() for parameter in parameters[::2])
+    assert all(parameter.grad is None for parameter in parameters[1::2])
+    assert not network.training
 
 
 def test_what_lies_beyond_the_halo_does_not_matter(network):

@@ -139,6 +139,27 @@ def test_batches_of_windows_change_nothing(network, monkeypatch):
     assert torch.allclose(parts.log_variance, whole.log_variance, atol=1e-4)
 
 
+def test_the_way_back_to_the_image_looks_at_windows_again_some_at_a_time(network, monkeypatch):
+    """What a deep backbone remembers of all windows would fit no memory."""
+    images = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(3))
+    seen = []
+    hook = network.backbone.register_forward_hook(lambda *call: seen.append(len(call[1][0])))
+    back = images.clone().requires_grad_()
+    network(back).density.sum().backward()
+    monkeypatch.setattr(
+        "celltally.networks.patch_regression.checkpoint", lambda look, *a, **_: look(*a)
+    )
+    at_once = images.clone().requires_grad_()
+    network(at_once).density.sum().backward()
+    hook.remove()
+    network.zero_grad()
+    windows = [8, 8, 4]
+    assert seen[: len(windows)] == seen[2 * len(windows) :] == windows
+    assert sorted(seen[len(windows) : 2 * len(windows)]) == sorted(windows)
+    assert back.grad.abs().max() > 0
+    assert torch.allclose(back.grad, at_once.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_variances_of_windows_add_up_as_counts_do(exact):
     """The variance of a count is the mean over the tilings of their windows' sums."""
     network = exact(16, 8)

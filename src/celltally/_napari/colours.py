@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from napari.utils import Colormap
 
-__all__ = ["BORDER", "DENSITY", "RING", "STATE_SYMBOLS", "class_colours"]
+__all__ = ["BORDER", "DENSITY", "RING", "SALIENCY", "STATE_SYMBOLS", "class_colours"]
 
 #: Ever lighter from violet to pale yellow (so that it reads in grey, too), and
 #: clear where there is nothing, so that the image stays visible.
@@ -21,6 +21,21 @@ DENSITY = Colormap(
     ],
     name="celltally density",
     controls=[0.0, 0.1, 0.3, 0.55, 0.8, 1.0],
+)
+
+#: From blue to lime in equal steps of lightness (CIELAB, 31 to 90) and ever less clear: no
+#: colour of the density, and seen on dark and on bright images, where light that is added
+#: would turn white.
+SALIENCY = Colormap(
+    [
+        [0.00, 0.27, 0.64, 0.00],
+        [0.00, 0.43, 0.70, 0.25],
+        [0.00, 0.58, 0.71, 0.50],
+        [0.00, 0.72, 0.66, 0.68],
+        [0.00, 0.87, 0.50, 0.80],
+        [0.72, 0.96, 0.24, 0.88],
+    ],
+    name="celltally saliency",
 )
 
 STATE_SYMBOLS = {

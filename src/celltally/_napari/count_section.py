@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QProgressBar, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QPushButton
 
-from celltally._napari.controls import hint, spread, wrapped
-from celltally.types import Progress
+from celltally._napari.run_section import RunSection
 
 __all__ = ["CountSection"]
 
@@ -19,56 +17,14 @@ PRIMARY = (
 )
 
 
-class CountSection(QFrame):
-    """Starts and ends a count; says in words why it cannot start."""
-
-    started = Signal()
-    cancelled = Signal()
+class CountSection(RunSection):
+    """Starts and ends a count."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.count_button = QPushButton("Count")
-        self.count_button.setStyleSheet(PRIMARY)
-        self.count_button.clicked.connect(lambda: self.started.emit())
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.clicked.connect(lambda: self.cancelled.emit())
-        # Not napari's own activity display: its spinner repaints the whole window.
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(True)
-        self.message = wrapped(name="count_message")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(5)
-        column.addWidget(self.count_button)
-        self.running_row = spread(self.bar, self.cancel_button, stretch=0)
-        column.addWidget(self.running_row)
-        column.addWidget(self.message)
-        self.show_ready(None)
+        super().__init__("Count", "Count the cells of the plane in view.", "Counting")
+        self.button.setStyleSheet(PRIMARY)
 
-    def show_ready(self, problem: str | None, message: str = "") -> None:
-        """Offer to count, or say what keeps from it."""
-        self.running_row.setVisible(False)
-        self.count_button.setVisible(True)
-        self.count_button.setEnabled(problem is None)
-        self.count_button.setToolTip(problem or "Count the cells of the plane in view.")
-        hint(self.message, message)
-
-    def show_running(self) -> None:
-        """Show that a count has started."""
-        self.count_button.setVisible(False)
-        self.running_row.setVisible(True)
-        self.cancel_button.setEnabled(True)
-        hint(self.message, "")
-        self.show_progress(Progress(0, 0, "Starting"))
-
-    def show_progress(self, step: Progress) -> None:
-        """Show how far it is. The bar stands still where that is unknown."""
-        self.bar.setRange(0, max(step.total, 1))
-        self.bar.setValue(min(step.done, max(step.total, 1)) if step.total else 0)
-        share = f" {100 * step.done // step.total} %" if step.total > 1 else ""
-        self.bar.setFormat(f"{step.message or 'Counting'}{share}")
-
-    def show_cancelling(self) -> None:
-        """Show that the count ends as soon as it can."""
-        self.cancel_button.setEnabled(False)
-        self.bar.setFormat("Cancelling")
+    @property
+    def count_button(self) -> QPushButton:
+        """The button."""
+        return self.button

@@ -17,7 +17,15 @@ from celltally.types import Dots, Prediction, Progress
 if TYPE_CHECKING:
     from celltally.model import Model
 
-__all__ = ["Looked", "PlaneCount", "count_job", "list_models_job", "look_job", "with_dots"]
+__all__ = [
+    "Looked",
+    "PlaneCount",
+    "count_job",
+    "list_models_job",
+    "load_again",
+    "look_job",
+    "with_dots",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +72,28 @@ def _load(record: ModelRecord) -> Model:
 def _folder_of(record: ModelRecord) -> tuple[object, ...]:
     """Return what tells model folders apart: recalibrated copies share an identity."""
     return record.path, record.sha256, record.files
+
+
+def load_again(name: str, sha256: str) -> Model:
+    """Load the model that made a count, or a copy of it that counts the same.
+
+    Raises
+    ------
+    UserError
+        When it is gone.
+    """
+    from celltally import zoo
+
+    model = next((m for m in _loaded if m.sha256 == sha256), None)
+    if model is not None:
+        return model
+    same = [record for record in zoo.available() if record.sha256 == sha256]
+    if not same:
+        raise UserError(
+            f"the model {name!r} that made this count is gone or was changed since; "
+            "count the image again"
+        )
+    return _load(next((record for record in same if record.name == name), same[0]))
 
 
 def count_job(

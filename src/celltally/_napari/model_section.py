@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
@@ -9,8 +11,10 @@ from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 from celltally._napari import checks
 from celltally._napari.controls import ATTENTION, Section, hint, spread, text, wrapped
 from celltally._napari.counting import Looked, list_models_job
+from celltally._napari.grouped_box import GroupedBox
 from celltally._napari.jobs import Jobs, sentence
 from celltally.errors import UserError
+from celltally.published import PUBLISHED
 from celltally.record import ModelRecord, PatchRecord, read_calibration, read_prototypes
 from celltally.types import Calibration
 
@@ -18,6 +22,10 @@ __all__ = ["ModelSection"]
 
 #: Pictures of prototypes that a dock of usual width has room for, and their side.
 MOST_PICTURES, PICTURE_PX = 5, 40
+#: Letters in a line of a tool tip.
+TIP_WIDTH = 72
+#: Stands above the models whose networks others have published.
+HEADING = "Published architectures"
 
 
 class ModelSection(Section):
@@ -28,10 +36,9 @@ class ModelSection(Section):
     def __init__(self, jobs: Jobs) -> None:
         super().__init__("Model")
         self._jobs = jobs
-        self._records: list[ModelRecord] = []
         self._calibration: Calibration | None = None
         self.loading = False
-        self.model_box = QComboBox()
+        self.model_box = GroupedBox()
         self.model_box.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -51,8 +58,8 @@ class ModelSection(Section):
     @property
     def record(self) -> ModelRecord | None:
         """The chosen model's record, None where there is no model."""
-        row = self.model_box.currentIndex()
-        return self._records[row] if 0 <= row < len(self._records) else None
+        record: ModelRecord | None = self.model_box.currentData()
+        return record
 
     def problem(self) -> str | None:
         """Say what keeps this from being counted with, or None."""
@@ -85,12 +92,27 @@ class ModelSection(Section):
 
     def _found(self, records: list[ModelRecord]) -> None:
         self.loading = False
-        self._records = records
         with QSignalBlocker(self.model_box):
-            self.model_box.clear()
-            self.model_box.addItems([record.name for record in records] or ["no model found"])
+            self._fill(records)
         self.model_box.setEnabled(bool(records))
         self._chosen()
+
+    def _fill(self, records: list[ModelRecord]) -> None:
+        """List the models, those of published architectures apart, and choose the first."""
+        box = self.model_box
+        box.clear()
+        for record in records:
+            if record.network not in PUBLISHED:
+                box.addItem(record.name, record)
+        if published := [record for record in records if record.network in PUBLISHED]:
+            box.add_heading(HEADING)
+            for record in published:
+                box.addItem(record.name, record)
+        if not records:
+            box.addItem("no model found")
+            return
+        rows = range(box.count())
+        box.setCurrentIndex(next(row for row in rows if box.itemData(row) == records[0]))
 
     def _chosen(self, index: int = 0) -> None:
         record = self.record
@@ -151,7 +173,9 @@ def pictured(record: ModelRecord) -> list[tuple[str, PatchRecord]]:
 def card_text(record: ModelRecord) -> str:
     """Say what a model is for, in a few lines."""
     sample = record.sample.strip().rstrip(".")
-    lines = [f"For {sample[:1].lower() + sample[1:]}." if sample else ""]
+    if sample.partition(" ")[0][1:].islower():  # HeLa, U2OS and H&E stay as they are
+        sample = sample[:1].lower() + sample[1:]
+    lines = [f"For {sample}." if sample else ""]
     images = sum(s.images for s in record.training_data)
     if record.training_data:
         sets = len(record.training_data)
@@ -164,14 +188,36 @@ def card_text(record: ModelRecord) -> str:
         word in s.licence.lower() for s in record.training_data for word in ("research", "non-com")
     ):
         lines.append("For research use, as some of its training data ask.")
-    return " ".join(line for line in lines if line)
+    return "\n".join(filter(None, [published_line(record), " ".join(filter(None, lines))]))
+
+
+def published_line(record: ModelRecord) -> str:
+    """Name the architecture and its paper, where a model has a published one."""
+    architecture = PUBLISHED.get(record.network)
+    if architecture is None:
+        return ""
+    smaller = ", made smaller" if record.parameters < architecture.parameters / 2 else ""
+    return f"{architecture.name}{smaller}, for comparison."
 
 
 def card_details(record: ModelRecord) -> str:
     """Everything a card says, for a tool tip."""
     sets = "\n".join(f"  {s.name}: {s.images} images, {s.licence}" for s in record.training_data)
+    architecture = PUBLISHED.get(record.network)
+    published = ""
+    if architecture is not None:
+        changes = ", ".join(architecture.changes(record.config)) or "none"
+        published = "".join(
+            f"{fill(words, TIP_WIDTH)}\n"
+            for words in (
+                architecture.use,
+                f"Paper: {architecture.paper}",
+                f"Settings changed from the paper's: {changes}",
+            )
+        )
     return (
         f"{record.name} ({record.network}, {record.parameters:,} weights)\n"
+        f"{published}"
         f"Training data and licences:\n{sets or '  not stated'}\n"
         f"Nominal cell diameter: {record.diameter_px:g} px\n"
         f"Identity: {record.sha256[:12]}"

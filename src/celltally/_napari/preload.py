@@ -1,10 +1,15 @@
-"""Load torch's libraries without holding the window up.
+"""Load torch's libraries without holding the window up, or taking it down.
 
 ``import torch`` opens shared libraries of several hundred megabytes with
 Python's global lock held, and the window stands still meanwhile, whatever
 thread does it (0.3 s on a fast machine, many seconds from a cold disk). A
 foreign call through ctypes gives the lock back: libraries opened that way first
 are merely looked up by the import that follows.
+
+torchvision and torch's compiler import triton where it is installed, which brings an LLVM
+of its own. Where Mesa draws the window with LLVM (software OpenGL, AMD), the two mistake
+each other's functions, and importing triton kills the process (tried with triton 3.9 and
+Mesa's LLVM 15). Counting needs no triton: there it is kept out.
 """
 
 from __future__ import annotations
@@ -13,10 +18,13 @@ import ctypes
 import importlib.util
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["preload_torch"]
 
+#: What is loaded into this process.
+MAPS = Path("/proc/self/maps")
 #: In the order in which they need each other.
 LIBRARIES = ("torch_global_deps", "c10", "torch_cpu", "torch_cuda", "torch", "torch_python")
 
@@ -26,6 +34,7 @@ def preload_torch() -> None:
 
     Call it on a worker's thread, before the first ``import torch``.
     """
+    _keep_triton_out()
     if "torch" in sys.modules or os.name == "nt":
         return  # Windows finds torch's libraries only after torch has set its search path
     spec = importlib.util.find_spec("torch")
@@ -38,3 +47,10 @@ def preload_torch() -> None:
         path = Path(spec.origin).parent / "lib" / f"lib{library}{suffix}"
         if path.is_file():
             dlopen(os.fsencode(path), os.RTLD_NOW)
+
+
+def _keep_triton_out() -> None:
+    """Let triton be missing where its import would kill the process."""
+    with suppress(OSError):  # only Linux has these maps, and triton
+        if "triton" not in sys.modules and "libLLVM" in MAPS.read_text(errors="replace"):
+            sys.modules["triton"] = None  # type: ignore[assignment]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Points
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
 
 from celltally._napari import counting, export
 from celltally._napari.compat import camera_events
-from celltally._napari.controls import Column, line
+from celltally._napari.controls import line
 from celltally._napari.count_section import CountSection
 from celltally._napari.counting import PlaneCount
+from celltally._napari.docked import Docked
 from celltally._napari.image_section import ImageSection
 from celltally._napari.jobs import Job, Jobs, sentence
 from celltally._napari.layers import (
@@ -60,7 +60,7 @@ class _Result:
         return int(np.count_nonzero(self.counted.candidates.score >= np.float32(self.threshold)))
 
 
-class TallyWidget(QWidget):
+class TallyWidget(Docked):
     """Counts the plane in view of an image layer.
 
     Parameters
@@ -79,7 +79,7 @@ class TallyWidget(QWidget):
         self.model = ModelSection(self.jobs)
         self.count_section = CountSection()
         self.result = ResultSection()
-        self._lay_out()
+        self.lay_out(self.image, line(), self.model, self.count_section, line(), self.result)
         self._follow = QTimer(self)
         self._follow.setSingleShot(True)
         self._follow.setInterval(FOLLOW_AFTER)
@@ -88,9 +88,6 @@ class TallyWidget(QWidget):
         self._soon.setSingleShot(True)
         self._soon.setInterval(30)  # so that the window is painted in between
         self._soon.timeout.connect(self._do_step)
-        self._undocked = QTimer(self)
-        self._undocked.setSingleShot(True)  # later, for it may be docked elsewhere at once
-        self._undocked.timeout.connect(self._close_undocked)
         self.image.changed.connect(self._refresh)
         self.image.image_changed.connect(self._show_result)
         self.model.changed.connect(self._refresh)
@@ -103,24 +100,6 @@ class TallyWidget(QWidget):
         self._hook_viewer()
         self._show_result()
         self._refresh()
-
-    def _lay_out(self) -> None:
-        inner = Column()
-        column = QVBoxLayout(inner)
-        column.setContentsMargins(8, 8, 8, 8)
-        column.setSpacing(7)
-        for part in (self.image, line(), self.model, self.count_section, line(), self.result):
-            column.addWidget(part)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(310)
 
     def _hook_viewer(self) -> None:
         """Follow the viewer for as long as the widget is there."""
@@ -141,21 +120,14 @@ class TallyWidget(QWidget):
         self._unhook = unhook
         self.destroyed.connect(unhook)
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        """Notice that the dock was closed: napari takes the widget out, and lets it live on."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._undocked.start(0)
-
-    def _close_undocked(self) -> None:
-        if self.parent() is None:
-            self._follow.stop()
-            self._soon.stop()
-            self._unhook()
-            for layer in self.viewer.layers:
-                if isinstance(layer, Points):
-                    layer.events.data.disconnect(self._edited)
-            self.deleteLater()
+    def leave(self) -> None:
+        """Hear nothing more of the viewer and its dots, and end what runs."""
+        self._follow.stop()
+        self._soon.stop()
+        self._unhook()
+        for layer in self.viewer.layers:
+            if isinstance(layer, Points):
+                layer.events.data.disconnect(self._edited)
 
     # ---- count ----
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from celltally.cli._options import AsJson
 from celltally.cli._output import plain, print_json, print_table
 from celltally.errors import UserError
+from celltally.published import PUBLISHED
+from celltally.record import CALIBRATION, ModelRecord
 
 __all__ = ["register"]
 
@@ -27,35 +29,47 @@ def models(
 ) -> None:
     """List the models that ship, and your own."""
     from celltally import zoo
-    from celltally.record import CALIBRATION
 
-    rows = [
-        {
-            "name": record.name,
-            "sample": record.sample,
-            "diameter_px": record.diameter_px,
-            "network": record.network,
-            "parameters": record.parameters,
-            "calibrated": record.path is not None and (record.path / CALIBRATION).is_file(),
-            "sha256": record.sha256,
-            "path": str(record.path),
-        }
-        for record in zoo.available()
-    ]
+    rows = [_facts(record) for record in zoo.available()]
     if as_json:
         print_json(rows)
         return
+    _print_models([row for row in rows if row["architecture"] is None], "network")
+    if published := [row for row in rows if row["architecture"] is not None]:
+        print("\nPublished architectures, for comparison:")
+        _print_models(published, "architecture")
+
+
+def _facts(record: ModelRecord) -> dict[str, Any]:
+    """Say of a model what ``--json`` tells."""
+    architecture = PUBLISHED.get(record.network)
+    return {
+        "name": record.name,
+        "sample": record.sample,
+        "diameter_px": record.diameter_px,
+        "network": record.network,
+        "architecture": None if architecture is None else architecture.name,
+        "paper": None if architecture is None else architecture.paper,
+        "parameters": record.parameters,
+        "calibrated": record.path is not None and (record.path / CALIBRATION).is_file(),
+        "sha256": record.sha256,
+        "path": str(record.path),
+    }
+
+
+def _print_models(rows: list[dict[str, Any]], network: str) -> None:
+    """Print a table of models; ``network`` is the column that says what they are."""
     print_table(
-        ("name", "sample", "diameter (px)", "network", "parameters", "calibrated", "sha256"),
+        ("name", "sample", "diameter (px)", network, "parameters", "calibrated", "sha256"),
         [
             (
-                str(row["name"]),
-                str(row["sample"]),
+                row["name"],
+                row["sample"],
                 f"{row['diameter_px']:g}",
-                str(row["network"]),
+                row[network],
                 f"{row['parameters'] or '–'}",
                 "yes" if row["calibrated"] else "no",
-                str(row["sha256"])[:12],
+                row["sha256"][:12],
             )
             for row in rows
         ],

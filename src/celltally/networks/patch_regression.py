@@ -45,6 +45,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from celltally.errors import UserError
 from celltally.networks.base import HasStages, HasVariance, Output, Stage, Supervision, Target
@@ -61,8 +62,9 @@ SMALLEST_ALEXNET_SIDE = 63
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: Windows are turned by multiples of this angle while they are learned.
 TURN = math.pi / 6
-#: Windows that go through the backbone at once where nothing is learned.
-AT_ONCE = 32
+#: Windows that go through the backbone at once where nothing is learned, and where the way
+#: back to the image is asked for: a ResNet-152 remembers 180 MB of each.
+AT_ONCE, AT_ONCE_BACK = 32, 8
 
 #: Learning rate against that of `tally`. (From nothing, the loss of an AlexNet leapt to a
 #: thousand times its first value at a rate of 1.5e-3, and to twice at 3e-4.)
@@ -149,7 +151,7 @@ class PatchRegression(HasVariance, HasStages):
             for length in (height, width)
         )
         grid = (batch, 1, down.shape[1], across.shape[1])
-        parts = [self._look(windows) for windows in self._windows(images)]
+        parts = list(self._looks(images))
         with torch.autocast(images.device.type, enabled=False):
             counts, log_variances = (torch.cat(p).reshape(grid) for p in zip(*parts, strict=True))
             # The head speaks of a density cell, as those of other networks do.
@@ -205,26 +207,44 @@ class PatchRegression(HasVariance, HasStages):
             self.backbone.eval()
         return 0.5 * (counts - true.sum(dim=(1, 2, 3))).square().mean()
 
-    def _windows(self, images: Tensor) -> Iterator[Tensor]:
-        """Windows of all images, row by row, enlarged: ``(≤ AT_ONCE, 3, side, side)``."""
+    def _looks(self, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield counts and log-variances of all windows, row by row, some at once.
+
+        Where a gradient with respect to the images is asked for, the windows are looked at
+        once more on the way back, some at a time: no memory holds what a deep backbone
+        remembers of all of them.
+        """
         patch, step = self.config.patch, self.config.step
         around = patch - step
         below, right = (around + -length % step for length in images.shape[2:])
         padded = functional.pad(images, (around, right, around, below))
         # A view: only the windows at hand are copied.
         views = padded.unfold(2, patch, step).unfold(3, patch, step).permute(0, 2, 3, 1, 4, 5)
-        grid = views.shape[:3]
-        for first in range(0, grid.numel(), AT_ONCE):
-            chosen = torch.arange(first, min(first + AT_ONCE, grid.numel()))
-            yield functional.interpolate(
-                views[torch.unravel_index(chosen, grid)],
-                (self.config.side,) * 2,
-                mode="bilinear",
-                align_corners=False,
-            )
+        number, back = views.shape[:3].numel(), images.requires_grad
+        at_once = AT_ONCE_BACK if back else AT_ONCE
+        for first in range(0, number, at_once):
+            chosen = torch.arange(first, min(first + at_once, number))
+            if back:
+                yield checkpoint(self._look, views, chosen, use_reentrant=False)
+            else:
+                yield self._look(views, chosen)
 
-    def _look(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """``(M, 3, side, side)`` → counts and log-variances, ``(M,)`` float32."""
+    def _look(self, views: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return counts and log-variances of windows, ``(M,)`` float32.
+
+        Parameters
+        ----------
+        views
+            ``(N, rows, columns, 3, patch, patch)``, all windows.
+        chosen
+            ``(M,)``, numbers of those that are looked at, enlarged to the config's side.
+        """
+        windows = functional.interpolate(
+            views[torch.unravel_index(chosen, views.shape[:3])],
+            (self.config.side,) * 2,
+            mode="bilinear",
+            align_corners=False,
+        )
         features = self._features(windows)
         counts = self._count(features)
         with torch.autocast(windows.device.type, enabled=False):

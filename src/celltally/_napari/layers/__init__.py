@@ -1,4 +1,4 @@
-"""Prediction and Dots ⇄ layers, and where on the canvas these lie.
+"""Prediction, Dots and Saliency ⇄ layers, and where on the canvas these lie.
 
 Nothing but our own layers is ever written to.
 """
@@ -6,8 +6,9 @@ Nothing but our own layers is ever written to.
 from celltally._napari.layers.density import cover_of, density_layer, show_density
 from celltally._napari.layers.dots import MOST_DOTS, dots_layer, points_of_file, show_dots
 from celltally._napari.layers.edits import dots_of, dots_of_points, is_edited
-from celltally._napari.layers.own import keep, kept, own_role, role_in
+from celltally._napari.layers.own import image_of, keep, kept, own_role, role_in
 from celltally._napari.layers.ring import ring_layer, show_ring
+from celltally._napari.layers.saliency import saliency_layer, show_saliency
 
 __all__ = [
     "MOST_DOTS",
@@ -16,6 +17,7 @@ __all__ = [
     "dots_layer",
     "dots_of",
     "dots_of_points",
+    "image_of",
     "is_edited",
     "keep",
     "kept",
@@ -23,7 +25,9 @@ __all__ = [
     "points_of_file",
     "ring_layer",
     "role_in",
+    "saliency_layer",
     "show_density",
     "show_dots",
     "show_ring",
+    "show_saliency",
 ]

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from celltally._napari.colours import DENSITY
 from celltally._napari.layers.own import keep, own_layer, tag
-from celltally._napari.layers.place import add_above, put, spatial
+from celltally._napari.layers.place import add_above, over_plane, put
 from celltally._napari.planes import Plane, key_of
 from celltally.types import Grid, Prediction
 
@@ -30,15 +29,8 @@ def density_layer(layers: Any, image: str) -> Image | None:
 def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction) -> Image:
     """Put a prediction's density over its image, in the layer that showed it before."""
     density = prediction.density.sum(axis=0)
-    lead = (1,) * len(plane.position)
-    place = spatial(image, prediction.grid)
-    offset = np.zeros(image.ndim)
-    offset[: len(plane.position)] = plane.position
-    linear = Affine(
-        scale=np.asarray(image.scale, dtype=float), rotate=place["rotate"], shear=place["shear"]
-    ).linear_matrix
-    place["translate"] = place["translate"] + linear @ offset
-    values = density.reshape(lead + density.shape)
+    place = over_plane(image, plane, prediction.grid)
+    values = density.reshape((1,) * len(plane.position) + density.shape)
     limits = (0.0, _top(density))
     layer = density_layer(viewer.layers, key_of(image))
     if layer is None:
@@ -58,6 +50,9 @@ def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction
         layer.contrast_limits_range = limits
         layer.contrast_limits = limits
         put(layer, place)
+        explained = own_layer(viewer.layers, key_of(image), "saliency")
+        if explained is not None and explained.visible:  # of an earlier count, in our place
+            explained.visible, layer.visible = False, True
     keep(layer, prediction=prediction)
     return layer
 

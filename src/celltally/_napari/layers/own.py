@@ -13,7 +13,7 @@ from napari.layers import Layer
 
 from celltally._napari.planes import key_of
 
-__all__ = ["TAG", "keep", "kept", "own_layer", "own_role", "role_in", "tag"]
+__all__ = ["TAG", "image_of", "keep", "kept", "own_layer", "own_role", "role_in", "tag"]
 
 #: The entry of a layer's metadata that is ours.
 TAG = "celltally"
@@ -21,7 +21,10 @@ _numbers = itertools.count()
 
 
 def own_role(layer: Layer) -> str | None:
-    """``density``, ``dots``, ``file`` or ``ring`` for a layer of ours, None for any other."""
+    """Role of a layer of ours, None for any other.
+
+    ``density``, ``dots``, ``file``, ``ring`` or ``saliency``.
+    """
     return role_in(layer.metadata)
 
 
@@ -29,6 +32,11 @@ def role_in(metadata: Any) -> str | None:
     """Role of the layer that has this metadata; None where it is not ours."""
     tag = metadata.get(TAG) if isinstance(metadata, Mapping) else None
     return tag["role"] if tag else None
+
+
+def image_of(layer: Layer) -> str | None:
+    """Key of the image that a layer of ours belongs to; None for any other."""
+    return layer.metadata[TAG].get("image") if own_role(layer) is not None else None
 
 
 def own_layer(layers: Any, image: str, role: str) -> Layer | None:

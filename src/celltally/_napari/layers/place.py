@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from celltally._napari.planes import Plane, key_of
 from celltally.types import Grid
 
-__all__ = ["add_above", "add_beside", "lifted", "put", "spatial"]
+__all__ = ["add_above", "add_beside", "lifted", "over_plane", "put", "spatial"]
 
 
 def spatial(layer: Image, grid: Grid | None = None) -> dict[str, Any]:
@@ -49,6 +49,21 @@ def spatial(layer: Image, grid: Grid | None = None) -> dict[str, Any]:
     offset[-2:] = np.asarray(grid.origin) + np.asarray(grid.step) / 2
     linear = Affine(scale=scale, rotate=carried["rotate"], shear=carried["shear"]).linear_matrix
     return {"scale": scale * step, "translate": translate + linear @ offset, **carried}
+
+
+def over_plane(image: Image, plane: Plane, grid: Grid) -> dict[str, Any]:
+    """Transform that puts a map of one plane exactly over it, see ``spatial``.
+
+    The map's data have an axis of length 1 for each of the image's before the last two.
+    """
+    place = spatial(image, grid)
+    offset = np.zeros(image.ndim)
+    offset[: len(plane.position)] = plane.position
+    linear = Affine(
+        scale=np.asarray(image.scale, dtype=float), rotate=place["rotate"], shear=place["shear"]
+    ).linear_matrix
+    place["translate"] = place["translate"] + linear @ offset
+    return place
 
 
 def lifted(values: NDArray[Any], plane: Plane) -> NDArray[Any]:
