@@ -113,6 +113,7 @@ format: $(STAMP) ## ruff's fixes and format
 
 screenshots: $(STAMP) ## the pictures of README and docs
 	$(SCREEN) $(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/network_pictures.py
 
 bench: $(STAMP) ## speed of counting, and how long the window stands still meanwhile
 	$(BIN)/python benchmarks/throughput.py

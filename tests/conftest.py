@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+
+# No test needs triton, and its import kills a process in which Mesa has drawn a window with
+# its own LLVM (see celltally._napari.preload): tests could not run in any order.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 #: Settings of a `tally` that runs in milliseconds.
 TINY = {

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -475,6 +476,27 @@ def test_models(tiny, own_models, capsys):
     (model,) = json.loads(capsys.readouterr().out)
     assert model["sha256"].startswith(row["sha256"])
     assert model["diameter_px"] == 12
+
+
+def test_published_architectures_are_listed_apart(tiny, tmp_path, monkeypatch, capsys):
+    from celltally.networks import build
+
+    shutil.copytree(tiny, tmp_path / "zebrafish")
+    network = build("csrnet", {"width": 1 / 16})
+    Model.from_network(network, name="m", diameter_px=12.0).save(tmp_path / "csrnet-u2os")
+    monkeypatch.setattr(zoo, "user_models_dir", lambda: tmp_path)
+    monkeypatch.setattr(zoo, "shipped_models_dir", lambda: tmp_path / "none")
+    assert run(["models"]) == 0
+    own, published = capsys.readouterr().out.split("\nPublished architectures, for comparison:\n")
+    assert [line.split("\t")[0] for line in own.splitlines()] == ["name", "zebrafish"]
+    header, line = (text.split("\t") for text in published.splitlines())
+    row = dict(zip(header, line, strict=True))
+    assert (row["name"], row["architecture"]) == ("csrnet-u2os", "CSRNet (Li et al. 2018)")
+    assert run(["models", "--json"]) == 0
+    ours, theirs = json.loads(capsys.readouterr().out)
+    assert (ours["network"], ours["architecture"], ours["paper"]) == ("tally", None, None)
+    assert (theirs["network"], theirs["architecture"]) == ("csrnet", "CSRNet (Li et al. 2018)")
+    assert theirs["paper"].startswith("Li, Zhang & Chen")
 
 
 def test_info(tmp_path, capsys):

@@ -49,6 +49,32 @@ def test_the_default_comes_first_then_names(places, tiny_model):
     assert zoo.load("adipose").sha256 == tiny_model.sha256
 
 
+def small_csrnet():
+    from celltally.model import Model
+    from celltally.networks import build
+
+    network = build("csrnet", {"width": 1 / 16})
+    return Model.from_network(network, name="a-csrnet", diameter_px=12.0)
+
+
+def test_published_architectures_come_last_the_users_own_too(places, tiny_model):
+    shipped, own = places
+    for folder in (shipped / "nuclei", shipped / "general", own / "zebrafish"):
+        tiny_model.save(folder)
+    for folder in (shipped / "csrnet-u2os", own / "a-csrnet"):
+        small_csrnet().save(folder)
+    assert [r.name for r in zoo.available()] == [
+        "general", "nuclei", "zebrafish", "a-csrnet", "csrnet-u2os",
+    ]  # fmt: skip
+
+
+def test_the_default_comes_first_whatever_its_network(places, tiny_model):
+    shipped, own = places
+    tiny_model.save(shipped / "nuclei")
+    small_csrnet().save(own / "general")
+    assert [r.name for r in zoo.available()] == ["general", "nuclei"]
+
+
 def test_a_users_model_hides_a_shipped_one(places, tiny_model, other_model):
     shipped, own = places
     tiny_model.save(shipped / "general")

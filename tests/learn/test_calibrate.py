@@ -84,6 +84,16 @@ def test_sizes_are_widened_by_a_factor(tiny_model, dataset_folder):
     assert ranges["diameter_px"] == pytest.approx((6 / 2**0.5, 24 * 2**0.5))
 
 
+def test_a_set_that_states_one_diameter_has_cells_of_more(tiny_model, dataset_folder):
+    dataset = read_dataset(dataset_folder("cal", [3, 6], diameter_px=20))
+    model = drain(calibrate_on(tiny_model, [(dataset, s) for s in dataset.samples], device="cpu"))
+    low, high = model.calibration.ranges["diameter_px"]
+    for sample in dataset.samples:
+        pixels = select_pixels(read_image(sample.image))
+        assert low < predict(model, pixels, device="cpu").diameter_px < high
+    assert low <= 20 <= high
+
+
 def test_groups_are_counted(tiny_model, dataset_folder):
     stems = ["w1-a", "w1-b", "w2-a"]
     folder = dataset_folder("cal", [3, 5, 4], stems=stems, group_pattern=r"(w\d)")

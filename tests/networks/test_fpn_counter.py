@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from celltally.devices import autocast
 from celltally.errors import UserError
-from celltally.learn.fit import Budget, FitConfig, iter_fit, make_fabric
+from celltally.learn.fit import NORM_BATCHES, Budget, FitConfig, iter_fit, make_fabric
 from celltally.learn.train import iter_train
 from celltally.networks import HasStages, HasVariance, Target, build
 from celltally.networks.fpn_counter import (
@@ -249,7 +249,7 @@ def test_it_learns_the_mask_and_then_the_count(prepared_images, labels):
     truth = functional.avg_pool2d(truth, 2)
     assert np.corrcoef(mask.flatten(), truth.flatten())[0, 1] > 0.7
     before = copy.deepcopy(network.pyramid.state_dict())
-    fit(network, images, COUNTER, 100)
+    fit(network, images, COUNTER, 160)
     assert all(torch.equal(t, before[n]) for n, t in network.pyramid.state_dict().items())
     with torch.no_grad():
         counts = network(values).density.sum(dim=(1, 2, 3)).numpy()
@@ -312,3 +312,25 @@ def test_a_width_narrows_all_layers_but_the_empty_ones():
     assert narrow["counter.count.0.weight"][0] * 2 == full["counter.count.0.weight"][0]
     with pytest.raises(UserError, match="leaves no channels"):
         build("fpn_counter", {**numbers, "width": 0.0})
+
+
+def test_batch_norms_have_the_statistics_of_the_averaged_weights(prepared_images):
+    images = prepared_images(counts=[2, 12, 5, 16, 8, 10, 3, 14], labels="counts")
+    network = new_network()
+    fit(network, images, MASK, 30)
+    seen = []
+    first = network.pyramid.down[0]
+    hook = first[0].register_forward_hook(lambda *told: seen.append(told[2]))
+    with torch.no_grad():
+        for image in images:
+            network.pyramid.mask(network._resized(image.values.float().expand(1, 3, -1, -1)))
+    hook.remove()
+    found = torch.cat(seen).mean(dim=(0, 2, 3))
+    spread = torch.cat(seen).std(dim=(0, 2, 3))
+    assert first[1].num_batches_tracked == NORM_BATCHES
+    assert ((first[1].running_mean - found).abs() < 0.1 * spread).all()
+    assert first[1].momentum == 0.1
+    frozen = first[1].running_mean.clone()
+    fit(network, images, COUNTER, 5)
+    assert torch.equal(first[1].running_mean, frozen)
+    assert network.counter.vgg[0][1].num_batches_tracked == NORM_BATCHES

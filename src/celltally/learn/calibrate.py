@@ -127,6 +127,10 @@ def _ranges(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]
     ranges = {}
     for name in sorted(names):
         seen = [p.statistics[name] for p in predictions if name in p.statistics]
+        if name == "diameter_px":
+            # A set that states one diameter has cells of more than one.
+            seen += [p.statistics[name] / p.statistics["diameter_ratio"]
+                     for p in predictions if p.statistics]  # fmt: skip
         low, high = min(seen), max(seen)
         if name in LOGARITHMIC:
             factor = (high / low) ** MARGIN

@@ -54,6 +54,8 @@ __all__ = [
 BLOCKS = (4, 16)
 #: Steps between validations, at least.
 FEWEST_STEPS = 100
+#: Batches from which batch norms take their statistics anew.
+NORM_BATCHES = 20
 #: Learning rate of a training that starts from a model: what it knows is kept.
 STARTED_RATE = 5e-4
 
@@ -289,6 +291,8 @@ def iter_fit(
             spent = fabric.broadcast(budget.spent(step, budget.now() - start))
             if spent >= 1.0 or (val and step % every == 0):
                 candidate = copy.deepcopy(mean)
+                with fabric.autocast():
+                    _settle_norms(candidate, batches, batch_loss, config, fabric.device)
                 _check_finite(candidate, step)
                 if finish is not None:
                     yield from finish(candidate)
@@ -320,6 +324,37 @@ def steps_between_validations(
 ) -> int:
     """As ``FitConfig.validate_every`` says; ``read`` are the images that finishing reads."""
     return config.validate_every or max(FEWEST_STEPS, 3 * len(val) + len(read))
+
+
+def _settle_norms(
+    network: CountingNetwork,
+    batches: MixedBatches,
+    loss: Callable[[CountingNetwork, Batch, FitConfig], Tensor],
+    config: FitConfig,
+    device: torch.device,
+) -> None:
+    """Take the statistics of batch norms anew, with the averaged weights.
+
+    Those that the training kept belong to weights that were never averaged (Izmailov et
+    al. 2018, "Averaging weights leads to wider optima", §3.2).
+    """
+    norms = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.weight.requires_grad
+    ]
+    if not norms:
+        return
+    kept = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean over all batches
+    network.train()
+    with torch.no_grad():
+        for _ in range(NORM_BATCHES):
+            loss(network, next(batches).to(device), config)
+    for layer, momentum in zip(norms, kept, strict=True):
+        layer.momentum = momentum
 
 
 def _check_finite(network: CountingNetwork, step: int) -> None:
