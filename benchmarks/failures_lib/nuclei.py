@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from errors_lib.counted import Counted
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from skimage.measure import regionprops
@@ -12,7 +13,6 @@ from skimage.measure import regionprops
 from celltally.errors import UserError
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Sample, sample_dots
-from errors_lib.counted import Counted
 
 __all__ = ["TOUCH_PX", "Nuclei", "masses", "read_nuclei"]
 
@@ -83,6 +83,7 @@ def read_nuclei(sample: Sample) -> Nuclei:
     labels = numbers[mask]
     shapes = regionprops(labels + 1)
     boxes = np.array([shape.bbox for shape in shapes])
+    inside = (boxes > 0) & (boxes < np.array([*mask.shape, *mask.shape]))
     pairs = _touching_pairs(labels)
     n = len(dots)
     graph = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
@@ -92,7 +93,7 @@ def read_nuclei(sample: Sample) -> Nuclei:
         parts=labels[_nearest(labels >= 0)],
         clump=sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64),
         touching=np.isin(np.arange(n), pairs),
-        whole=(boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < mask.shape).all(axis=1),
+        whole=np.all(inside, axis=1),
         solidity=np.array([shape.solidity for shape in shapes]),
         eccentricity=np.array([shape.eccentricity for shape in shapes]),
         area_px=np.array([shape.area for shape in shapes], dtype=np.int64),
@@ -134,7 +135,8 @@ def masses(counted: Counted, nuclei: Nuclei) -> NDArray[np.float64]:
         )
     )
     pixels = down @ counted.density.astype(np.float64) @ across.T
-    return np.bincount(nuclei.parts.ravel(), pixels.ravel(), minlength=len(nuclei.yx))
+    sums = np.bincount(nuclei.parts.ravel(), pixels.ravel(), minlength=len(nuclei.yx))
+    return sums.astype(np.float64)
 
 
 def _shares(n: int, cells: int, step: float, origin: float) -> NDArray[np.float64]:
@@ -144,4 +146,5 @@ def _shares(n: int, cells: int, step: float, origin: float) -> NDArray[np.float6
     edges = origin + step * np.arange(cells + 1)
     low = np.maximum(pixels[:-1, None], edges[None, :-1])
     high = np.minimum(pixels[1:, None], edges[None, 1:])
-    return np.maximum(high - low, 0) / step
+    shares: NDArray[np.float64] = np.maximum(high - low, 0) / step
+    return shares

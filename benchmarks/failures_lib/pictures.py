@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from errors_lib.counted import Counted
+from errors_lib.pictures import SKY, YELLOW, contrast, save_picture
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from celltally.model import Model
-from errors_lib.counted import Counted
-from errors_lib.pictures import SKY, YELLOW, contrast, save_picture
 from failures_lib.nuclei import Nuclei, masses
 
 __all__ = ["Panel", "View", "crop_round", "density_panel", "draw", "image_panel", "saliency_panel"]
@@ -54,7 +54,7 @@ class Panel:
     values: NDArray[np.floating[Any]]
     extent: Box
     colours: str
-    outlined: bool = False
+    outlined: bool
 
 
 def crop_round(
@@ -67,10 +67,11 @@ def crop_round(
     return (float(start[0]), float(start[1]), float(start[0] + side), float(start[1] + side))
 
 
-def image_panel(pixels: NDArray[np.generic], title: str) -> Panel:
+def image_panel(pixels: NDArray[np.generic], title: str, outlined: bool = True) -> Panel:
     """Panel of an image, its contrast stretched, dim cells lifted."""
     height, width = pixels.shape[:2]
-    return Panel(title, contrast(pixels), (-0.5, -0.5, height - 0.5, width - 0.5), "gray", True)
+    extent = (-0.5, -0.5, height - 0.5, width - 0.5)
+    return Panel(title, contrast(pixels), extent, "gray", outlined)
 
 
 def density_panel(counted: Counted, view: View, name: str) -> Panel:
@@ -102,7 +103,10 @@ def _extent(values: NDArray[Any], grid: Any) -> Box:
 
 
 def draw(rows: Sequence[Sequence[Panel]], view: View, caption: str, path: Path) -> None:
-    """Draw panels in rows, all of one crop; the chosen nuclei outlined."""
+    """Draw panels in rows, all of one crop; the chosen nuclei outlined.
+
+    Panels of one column that have the same colours have the same scale.
+    """
     size = 2.35
     figure = Figure(
         figsize=(size * len(rows[0]), (size + 0.42) * len(rows) + 0.3), layout="constrained"
@@ -110,16 +114,16 @@ def draw(rows: Sequence[Sequence[Panel]], view: View, caption: str, path: Path) 
     figure.suptitle(caption, fontsize=11)
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     top, left, bottom, right = view.crop
-    for line, panels in zip(grid, rows, strict=True):
+    for line, panels in zip(grid.T, zip(*rows, strict=True), strict=True):
         for axes, panel in zip(line, panels, strict=True):
             axes.set_title(panel.title, fontsize=9.5)
             axes.set(xticks=[], yticks=[])
             y0, x0, y1, x1 = panel.extent
-            shown = _inside(panel, view.crop)
-            high = 1.0 if panel.colours == "gray" else max(float(shown.max()), 1e-9)
+            alike = [other for other in panels if other.colours == panel.colours]
+            high = max(float(_inside(other, view.crop).max()) for other in alike)
             axes.imshow(
-                panel.values, cmap=panel.colours, vmin=0, vmax=high, extent=(x0, x1, y1, y0),
-                interpolation="nearest",
+                panel.values, cmap=panel.colours, vmin=0, vmax=max(high, 1e-9),
+                extent=(x0, x1, y1, y0), interpolation="nearest",
             )  # fmt: skip
             if panel.outlined:
                 _outline(axes, view)
@@ -134,8 +138,7 @@ def _inside(panel: Panel, crop: Box) -> NDArray[Any]:
     first = np.floor((np.array(crop[:2]) - (y0, x0)) / step).astype(int).clip(0)
     last = np.ceil((np.array(crop[2:]) - (y0, x0)) / step).astype(int)
     rows, columns = (
-        slice(min(int(a), n - 1), int(b))
-        for a, b, n in zip(first, last, values.shape, strict=True)
+        slice(min(int(a), n - 1), int(b)) for a, b, n in zip(first, last, values.shape, strict=True)
     )
     return values[rows, columns]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from errors_lib.counted import Counted
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from celltally.density import density_map
 from celltally.learn.batches import SIGMA
 from celltally.types import Grid
-from errors_lib.counted import Counted
 from failures_lib.nuclei import Nuclei, masses
 
 __all__ = [
@@ -57,7 +57,8 @@ def nucleus_rows(nuclei: Nuclei, counted: Counted, diameter_px: float) -> pd.Dat
         and ``ideal``, the same of a density that is as good as the model's grid allows:
         the true dots, each with the kernel of a training of `tally`.
     """
-    grid = Grid(counted.density.shape, counted.step, counted.origin)  # type: ignore[arg-type]
+    height, width = counted.density.shape
+    grid = Grid((height, width), counted.step, counted.origin)
     ideal = Counted(
         density_map(nuclei.yx, grid, SIGMA * diameter_px),
         counted.step, counted.origin, counted.image_shape, diameter_px, nuclei.yx,
@@ -122,17 +123,16 @@ def compare(
         columns[f"{name} grid"] = ideal.where(chosen, 0)
         columns[f"{name} number"] = pd.Series(chosen.astype(float), index=nuclei.index)
     sums = pd.DataFrame(columns).groupby(nuclei["group"]).sum()
-    place = {name: i for i, name in enumerate(sums)}
+    place = {str(name): i for i, name in enumerate(sums)}
 
     def mean(name: str) -> Callable[[Floats], Floats]:
         number = place[f"{name.split()[0]} number"]
         return lambda s: _ratio(s[:, place[name]], s[:, number])
 
-    def difference(name: str) -> Callable[[Floats], Floats]:
-        return lambda s: mean(f"odd{name}")(s) - mean(f"usual{name}")(s)
-
-    asked = {name: mean(name) for name in sums if not name.endswith("number")}
-    asked |= {"difference": difference(""), "size difference": difference(" size")}
+    asked = {name: mean(name) for name in place if not name.endswith("number")}
+    for name in ("", "size "):
+        odd_mean, usual_mean = (mean(f"{group} {name}".strip()) for group in ("odd", "usual"))
+        asked[f"{name}difference"] = _difference(odd_mean, usual_mean)
     return {name: _with_interval(sums.to_numpy(), ask) for name, ask in asked.items()}
 
 
@@ -187,7 +187,7 @@ def by_level(images: pd.DataFrame, levels: Sequence[Any]) -> dict[Any, dict[str,
         of the mean true count; ``more`` is the share of the mean absolute error less that
         of the first level.
     """
-    columns = {}
+    columns: dict[tuple[Any, str], pd.Series[float]] = {}
     for level in levels:
         here = images["level"] == level
         columns |= {
@@ -198,7 +198,7 @@ def by_level(images: pd.DataFrame, levels: Sequence[Any]) -> dict[Any, dict[str,
         }
     table = pd.DataFrame(columns).groupby(images["group"].to_numpy()).sum()
     sums = table.to_numpy()
-    place = {name: i for i, name in enumerate(table.columns)}
+    place = {name: i for i, name in enumerate(columns)}
 
     def part(level: Any, name: str, of: str) -> Callable[[Floats], Floats]:
         return lambda s: _ratio(s[:, place[level, name]], s[:, place[level, of]])
@@ -211,7 +211,7 @@ def by_level(images: pd.DataFrame, levels: Sequence[Any]) -> dict[Any, dict[str,
             "bias": part(level, "bias", "number"),
             "mae share": share,
             "bias share": part(level, "bias", "true"),
-            "more": lambda s, share=share, first=first: share(s) - first(s),
+            "more": _difference(share, first),
         }
         found[level] = {name: _with_interval(sums, ask) for name, ask in asked.items()}
     return found
@@ -221,13 +221,20 @@ def blurred(pixels: NDArray[np.generic], sigma_px: float) -> NDArray[np.generic]
     """Blur a grey plane by a Gaussian, in its own dtype; as it is where sigma is 0."""
     if not sigma_px:
         return pixels
-    values = ndimage.gaussian_filter(np.asarray(pixels, np.float64), sigma_px)
-    return values.round().astype(pixels.dtype) if pixels.dtype.kind in "ui" else values
+    values: NDArray[np.generic] = ndimage.gaussian_filter(np.asarray(pixels, np.float64), sigma_px)
+    return np.rint(values).astype(pixels.dtype) if pixels.dtype.kind in "ui" else values
+
+
+def _difference(
+    one: Callable[[Floats], Floats], other: Callable[[Floats], Floats]
+) -> Callable[[Floats], Floats]:
+    return lambda sums: one(sums) - other(sums)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(whole != 0, part / whole, np.nan)
+        ratio: Floats = np.where(whole != 0, part / whole, np.nan)
+    return ratio
 
 
 def _with_interval(sums: Floats, ask: Callable[[Floats], Floats]) -> Figure:

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from errors_lib.tables import number, percent, table
 
 from celltally.record import ModelRecord
-from errors_lib.tables import number, percent, table
 from failures_lib.study import BLURS, Figure
 
-__all__ = ["blur_table", "focus_table", "model_table", "overlap_table", "shape_table"]
+__all__ = [
+    "Used",
+    "blur_table",
+    "focus_table",
+    "model_table",
+    "overlap_table",
+    "shape_table",
+]
 
 Figures = Mapping[str, Figure]
 
 
-def model_table(records: Sequence[ModelRecord], used: Mapping[str, Sequence[int]]) -> str:
-    """Write which models were judged, and what they know of the images.
+@dataclass(frozen=True)
+class Used:
+    """A model, and by name of a set the numbers of images that judge it and that chose it."""
 
-    Parameters
-    ----------
-    records
-        Of the models.
-    used
-        By name of a set, for each model the number of images that judge it and of those
-        that chose its weights; zeros where it was not judged.
-    """
+    record: ModelRecord
+    images: dict[str, tuple[int, int]]
+
+
+def model_table(used: Sequence[Used]) -> str:
+    """Write which models were judged, and on how many images of which set."""
+    sets = list(dict.fromkeys(name for row in used for name in row.images))
     rows = []
-    for i, record in enumerate(records):
+    for row in used:
+        record = row.record
         cells = [f"`{record.name}` ({record.sha256[:12]})", f"`{record.network}`"]
         cells.append(f"{record.parameters / 1e6:.1f} M")
-        for numbers in used.values():
-            judged, chose = numbers[2 * i : 2 * i + 2]
+        for name in sets:
+            judged, chose = row.images.get(name, (0, 0))
             cells.append(f"{judged} ({chose})" if judged else "–")
         rows.append(cells)
-    head = ("model", "family", "parameters", *(f"{name}: images (chose it)" for name in used))
+    head = ("model", "family", "parameters", *(f"{name}: images (chose it)" for name in sets))
     return table(head, rows, words=2)
 
 
@@ -93,9 +103,9 @@ def focus_table(found: Mapping[tuple[str, str], Mapping[str, Figures]]) -> str:
         for figures in levels.values():
             cells.append(f"{number(figures['mae'].value)} ({number(figures['bias'].value, '+')})")
         worst = list(levels.values())[-1]
-        rows.append([*cells, _interval(worst["more"])])
-    levels = list(next(iter(found.values())))
-    head = ("model", "family", *levels, f"{levels[-1]} − {levels[0]}, of the cells")
+        rows.append([*cells, _interval(worst["more"], _finer)])
+    names = list(next(iter(found.values())))
+    head = ("model", "family", *names, f"{names[-1]} − {names[0]}, of the cells")
     return table(head, rows, words=2)
 
 
@@ -106,11 +116,10 @@ def blur_table(found: Mapping[tuple[str, str], Mapping[int, Figures]]) -> str:
         cells = [name, family]
         for figures in levels.values():
             cells.append(
-                f"{percent(figures['mae share'].value, 1)} "
-                f"({percent(figures['bias share'].value, 1, '+')})"
+                f"{_finer(figures['mae share'].value)} ({_finer(figures['bias share'].value, '+')})"
             )
         for level in BLURS[1:]:
-            cells.append(_interval(levels[level]["more"]))
+            cells.append(_interval(levels[level]["more"], _finer))
         rows.append(cells)
     head = (
         *("model", "family", "as it is", *(f"{sigma} px" for sigma in BLURS[1:])),
@@ -127,12 +136,19 @@ def _errors(figures: Figures, group: str) -> tuple[str, str]:
     )
 
 
-def _interval(figure: Figure) -> str:
+def _whole(share: float, sign: str = "") -> str:
+    return percent(share, 1, sign)
+
+
+def _finer(share: float, sign: str = "") -> str:
+    """Write a share in per cent, small ones with a decimal."""
+    return f"{100 * share:{sign}.{0 if abs(share) >= 0.0995 else 1}f} %"
+
+
+def _interval(figure: Figure, write: Callable[[float, str], str] = _whole) -> str:
     """Write a value with its interval; bold where zero lies outside."""
     if not math.isfinite(figure.value):
         return "–"
-    text = (
-        f"{percent(figure.value, 1, '+')} "
-        f"({percent(figure.low, 1, '+')} to {percent(figure.high, 1, '+')})"
-    )
+    value, low, high = (write(part, "+") for part in (figure.value, figure.low, figure.high))
+    text = f"{value} ({low} to {high})"
     return f"**{text}**" if figure.low > 0 or figure.high < 0 else text

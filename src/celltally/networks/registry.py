@@ -96,7 +96,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise UserError(
-                f"the setting {text!r} cannot be used: give NAME=VALUE, such as width=1"
+                f"the setting {text!r} cannot be used: give NAME=VALUE, such as width=0.25"
             )
         try:
             settings[name] = json.loads(value)
