@@ -151,6 +151,8 @@ def _systems(arguments: argparse.Namespace) -> list[System]:
         from celltally.learn.fit import Budget
         from celltally.networks import build
 
+        if None not in (arguments.minutes, arguments.cpu_minutes):
+            raise UserError("--minutes and --cpu-minutes cannot be given together; leave one out")
         Budget(arguments.steps, arguments.minutes or arguments.cpu_minutes)
         trained = [_network(text, arguments) for text in networks]
         for network in trained:

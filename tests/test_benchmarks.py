@@ -329,13 +329,15 @@ def prepare(accuracy):
 def test_quarters_share_the_dots_and_keep_their_places(prepare, dataset_folder, tmp_path):
     folder = tmp_path / "cells"
     dataset_folder("cells", [5, 8], folder=folder / "val")
+    names = sorted(path.name for path in (folder / "val" / "images").iterdir())
+    stated = "".join(f"{name},99\n" for name in names)
+    (folder / "val" / "counts.csv").write_text("image,count\n" + stated)
     place = prepare("dcl", folder, ["val"], tmp_path / "out")
     before, after = read_dataset(folder / "val"), read_dataset(place / "val")
     assert place.name == "cells-dcl"
     assert len(after.samples) == 8
-    assert {sample.group for sample in after.samples} == {
-        f"{before.name}/{sample.stem}" for sample in before.samples
-    }
+    assert {sample.group for sample in after.samples} == {s.group for s in before.samples}
+    assert all(sample.count is None for sample in after.samples)
     whole = read_image(before.samples[0].image).data.squeeze()
     scale = 256 / (np.array(whole.shape[:2]) / 2)
     assert after.diameter_px == pytest.approx(before.diameter_px * scale.prod() ** 0.5, abs=0.01)
@@ -355,6 +357,7 @@ def test_a_protocol_keeps_counts_but_cannot_divide_them(prepare, dataset_folder,
     place = prepare("hernandez", tmp_path / "bulk", ["val"], tmp_path / "out")
     samples = read_dataset(place / "val").samples
     assert [sample.count for sample in samples] == [5, 8]
+    assert all(sample.in_focus for sample in samples)
     assert iio.imread(samples[0].image).shape[:2] == (192, 256)
     with pytest.raises(UserError, match="counts of its quarters are not known"):
         prepare("dcl", tmp_path / "bulk", ["val"], tmp_path / "out")
@@ -397,3 +400,20 @@ def test_the_mean_count_of_train_is_what_anything_must_beat(accuracy, data, tmp_
     assert table["mae"]["bulk"] == pytest.approx((mean - 4 + 7 - mean) / 2)
     assert table["bias"]["blobs"] == pytest.approx(mean - 5.5)
     assert "mean count of train" in docs.read_text()
+
+
+def test_a_protocol_keeps_groups_and_focus(prepare, dataset_folder, tmp_path):
+    stems = ["w1-a_F1_s1", "w1-b_F23_s2", "w2-c_F1_s1"]
+    dataset_folder("plates", [5, 8, 3], stems=stems, group_pattern=r"(w\d)",
+                   in_focus_pattern="_F1_", folder=tmp_path / "plates" / "val")  # fmt: skip
+    before = read_dataset(tmp_path / "plates" / "val").samples
+    place = prepare("countxplain", tmp_path / "plates", ["val"], tmp_path / "out")
+    after = read_dataset(place / "val").samples
+    assert [(s.group, s.in_focus) for s in after] == [(s.group, s.in_focus) for s in before]
+    assert [s.in_focus for s in after] == [True, False, True]
+
+
+def test_two_budgets_are_refused(accuracy, data, tmp_path, capsys):
+    options = ["--networks", "tally", "--minutes", "1", "--cpu-minutes", "1"]
+    assert accuracy.main(["--data", str(data), *options, "--out", str(tmp_path / "out")]) == 2
+    assert "leave one out" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from celltally.learn.data import Dataset, Sample, hash_samples, read_dataset, sa
 from celltally.record import sha256_of
 
 __all__ = ["PROTOCOLS", "Protocol", "prepare"]
+
+
+#: In the names of images: behind their group, and of those that are out of focus.
+GROUP, BLURRED = "__", "__out-of-focus"
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,9 @@ def _write(name: str, dataset: Dataset, folder: Path) -> Path:
         "diameter_px": round(dataset.diameter_px * float(np.mean(scales)), 2),
         "channel": dataset.channel,
         "licence": dataset.licence,
-        **({"group_pattern": r"(.+)_q\d$"} if protocol.quarters else {}),
+        # The names of the images tell it, whatever the set's own pattern was.
+        "group_pattern": rf"^(.+?){GROUP}",
+        "in_focus_pattern": rf"^(?!.*{BLURRED})",
     }
     (folder / "dataset.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return folder
@@ -166,13 +173,19 @@ def _pieces(sample: Sample, protocol: Protocol) -> Iterator[_Piece]:
                 inside = yx[((yx >= low - 0.5) & (yx < high - 0.5)).all(axis=1)]
                 inside = (inside - low + 0.5) * scale - 0.5
             yield _Piece(
-                stem=f"{sample.stem}_q{2 * i + j + 1}" if protocol.quarters else sample.stem,
+                stem=_stem(sample) + (f"_q{2 * i + j + 1}" if protocol.quarters else ""),
                 pixels=_resized(pixels[window], protocol),
                 scale=math.sqrt(scale.prod()),
                 yx=inside,
                 mask=None if mask is None else _resized(mask[window], protocol, labels=True),
-                count=sample.count,
+                count=None if protocol.quarters else sample.count,
             )
+
+
+def _stem(sample: Sample) -> str:
+    """Name of an image that tells its group, and whether it is in focus."""
+    group = re.sub(r"[^\w.-]+", "-", sample.group.partition("/")[2])
+    return f"{group}{GROUP}{sample.stem}{'' if sample.in_focus else BLURRED}"
 
 
 def _resized(pixels: NDArray[Any], protocol: Protocol, labels: bool = False) -> NDArray[Any]:

@@ -473,6 +473,13 @@ def test_ending_in_a_first_stage_that_nobody_judges_leaves_a_model(train, data, 
     assert Model.load(tmp_path / "model").record.training["steps"] == 1
 
 
+def test_a_training_that_diverges_leaves_nothing_behind(train, data, tmp_path):
+    job = train(data, steps=200, fit=replace(FAST, learning_rate=1e12, warmup=0.0))
+    with pytest.raises(UserError, match="diverged"):
+        drain(job)
+    assert not (tmp_path / "model").exists()
+
+
 def test_what_validation_judges_was_projected_before(train, data, tmp_path, monkeypatch):
     """So that it judges what would ship."""
     finished, judged = [], []

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from celltally.devices import autocast
+from celltally.errors import UserError
 from celltally.explain.saliency import saliency
 from celltally.model import Model
 from celltally.networks import (
@@ -317,7 +318,7 @@ def test_a_few_steps_lower_the_loss(network):
     for lesson in lessons_of(network):
         optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
         seen = []
-        for _ in range(25):
+        for _ in range(80):
             loss = lesson(images, None, target)
             optimizer.zero_grad()
             loss.backward()
@@ -352,3 +353,26 @@ def test_training_and_evaluation_mode_agree(network):
             module.eval()
     lively = trained(images, context).density
     assert torch.allclose(calm, lively, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "words"),
+    [
+        ("countxplain", {"cell_only": "False"}, "cannot have 'False' as 'cell_only'"),
+        ("csrnet", {"density_weight": "abc"}, "give a value such as 100.0"),
+        ("csrnet", {"pretrained": 1}, "cannot have 1 as 'pretrained'"),
+        ("patch_regression", {"windows": 2.5}, "cannot have 2.5 as 'windows'"),
+        ("fpn_counter", {"hidden": [8, "x"]}, "as 'hidden'"),
+        ("tally", {"epsilon": 2}, "between 0 and 1"),
+        ("tally", {"gain": 0}, "leaves no density"),
+        ("tally", {"classes": 2}, "2 classes"),
+        (
+            "tally",
+            {"widths": [8] * 6, "encoder_blocks": [1] * 6, "decoder_blocks": [1] * 5},
+            "multiples of 64",
+        ),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused(name, setting, words):
+    with pytest.raises(UserError, match=words):
+        build(name, setting)

@@ -160,17 +160,19 @@ def _tile_by_tile(
     gradient = np.zeros(tuple(tiled.padded.shape), dtype=np.float32)
     counts = np.zeros(1)
     for done, tile in enumerate(tiled.tiles):
+        _, cells = tiled.cells(tile)
+        if any(axis.stop <= axis.start for axis in cells[1:]):
+            continue  # a tile of the margin alone
         # Torch is as it was at every yield: a generator must not switch it for others.
         with _recording(device):
             window = tiled.window(tile).to(device, copy=True).requires_grad_()
-            density = network(as_batch(window), context).density[0][tiled.cells(tile)[1]]
+            density = network(as_batch(window), context).density[0][cells]
         yield Progress(2 * done + 1, 2 * len(tiled.tiles), "explaining")
-        if density.numel():  # not a tile of the margin alone
-            with _recording(device):
-                (slopes,) = torch.autograd.grad(density.sum(), window)
-            y0, x0, y1, x1 = tile.window
-            gradient[:, y0:y1, x0:x1] += slopes.cpu().numpy()
-            counts = counts + density.detach().cpu().double().sum(dim=(1, 2)).numpy()
+        with _recording(device):
+            (slopes,) = torch.autograd.grad(density.sum(), window)
+        y0, x0, y1, x1 = tile.window
+        gradient[:, y0:y1, x0:x1] += slopes.cpu().numpy()
+        counts = counts + density.detach().cpu().double().sum(dim=(1, 2)).numpy()
         del density  # and with it the way back
         yield Progress(2 * done + 2, 2 * len(tiled.tiles), "explaining")
     return tiled.cut(gradient), float(np.maximum(counts, 0.0).sum())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -115,9 +116,14 @@ class Similarities:
             What the bias adds, in cells; with the contributions of all prototypes it is
             the region's count.
         """
-        area = RegionSums(np.ones((1, *self.grid.shape), np.float32), self.grid).over(region)
-        sums = RegionSums(self.values, self.grid).over(region)
-        return sums * self.weights, float(area[0] * self.bias)
+        *sums, area = self._sums.over(region)
+        return np.array(sums) * self.weights, float(area * self.bias)
+
+    @cached_property
+    def _sums(self) -> RegionSums:
+        """Of the similarities, and of the area in cells."""
+        area = np.ones((1, *self.grid.shape), np.float32)
+        return RegionSums(np.concatenate([self.values, area]), self.grid)
 
 
 def similarities(
@@ -195,7 +201,7 @@ def iter_similarities(
     if megabytes > MOST_MEGABYTES:
         raise UserError(
             f"the similarities of {len(chosen)} prototypes to this image take {megabytes:,.0f} MB, "
-            f"more than {MOST_MEGABYTES:,}; ask for fewer prototypes, or for a part of the image"
+            f"more than {MOST_MEGABYTES:,}; ask for fewer prototypes at once"
         )
     values = np.zeros((len(chosen), *grid.shape), dtype=np.float32)
     if plane.values is not None:

@@ -310,7 +310,7 @@ def iter_fit(
             yield Progress(step, total, "training", values)
     finally:
         batches.close()
-        if best_weights is None and step and on_best is not None:
+        if best_weights is None and step and on_best is not None and _is_finite(mean):
             on_best(mean, step)  # ended before the first validation
         network.load_state_dict(best_weights or mean.state_dict())
         for parameter in network.parameters():
@@ -359,11 +359,15 @@ def _settle_norms(
 
 def _check_finite(network: CountingNetwork, step: int) -> None:
     """Raise a UserError where weights are no numbers; their count would be none either."""
-    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+    if not _is_finite(network):
         raise UserError(
             f"the training diverged at step {step} (weights that are no numbers); "
             "lower the learning rate"
         )
+
+
+def _is_finite(network: CountingNetwork) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in network.parameters())
 
 
 def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:

@@ -41,7 +41,7 @@ class MixedBatches:
         whole, masks = stage is not None and stage.whole, needs == "masks"
         if masks:
             # Images with counts only have a mask as well: Otsu's, which needs sharp borders.
-            counted = [image for image in counted if image.sample.in_focus]
+            counted = [i for i in counted if i.sample.mask is not None or i.sample.in_focus]
         elif stage is not None and needs != "counts":
             if not dotted:
                 raise UserError(

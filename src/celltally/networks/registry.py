@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, fields
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 from celltally.errors import UserError
 from celltally.networks.base import CountingNetwork
+from celltally.scale import MARGIN
 
 __all__ = ["build", "config_of", "names", "parse_settings", "register"]
 
@@ -76,11 +78,30 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> CountingNetwork
         default = known[key].default
         if isinstance(value, list) and (default is MISSING or isinstance(default, tuple)):
             given[key] = tuple(value)
+        if default is not MISSING and not _is_like(given[key], default):
+            raise UserError(
+                f"the network {name!r} cannot have {value!r} as {key!r}: give a value such as "
+                f"{json.dumps(default)}"
+            )
     try:
-        return family(family.config_type(**given))
+        network = family(family.config_type(**given))
+        if network.halo is not None and MARGIN % network.multiple:
+            raise ValueError(f"its scales ask for multiples of {network.multiple} px")
+        return network
     except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"these settings make no network {name!r} ({reason}); mend them") from None
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a setting is of its default's type; whole numbers are numbers as well."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_is_like(v, d) for v in value for d in default[:1])
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, type(default))
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:

@@ -65,6 +65,12 @@ class TallyPlainConfig:
     context: int = 16
     classes: int = 1
 
+    def __post_init__(self) -> None:
+        if self.classes != 1:
+            raise ValueError(f"{self.classes} classes cannot be learned yet, only 1")
+        if not self.gain > 0:
+            raise ValueError(f"a gain of {self.gain} leaves no density")
+
 
 @dataclass(frozen=True)
 class TallyConfig(TallyPlainConfig):
@@ -80,6 +86,11 @@ class TallyConfig(TallyPlainConfig):
 
     prototypes: int = 32
     epsilon: float = 1e-2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.epsilon < 1:
+            raise ValueError(f"an epsilon of {self.epsilon} is not between 0 and 1")
 
 
 class _Trunk(HasVariance):
