@@ -90,10 +90,10 @@ class Case:
 
 
 def draw_overlap(case: Case) -> str:
-    """Draw the clump of touching nuclei whose number is wrong by most.
+    """Draw the clump of touching nuclei whose number is wrong by most for all shown models.
 
-    The error is the median over the shown models, so that one that fails altogether chooses
-    nothing, in the direction in which nuclei that touch are wrong on average.
+    That is, by most for the model that is least wrong there, in the direction in which nuclei
+    that touch are wrong on average.
 
     Returns
     -------
@@ -101,14 +101,14 @@ def draw_overlap(case: Case) -> str:
         What the picture shows; empty where no image has such a clump, and nothing is drawn.
     """
     table = case.table()
-    sign = np.sign(_median_error(table[table["touching"]]).mean())
+    sign = _direction(table[table["touching"]])
     worst = (0.0, -1, np.empty(0, bool))
     for at, nuclei in enumerate(case.images.nuclei):
-        error = case.masses(at) - 1
+        error = sign * (case.masses(at) - 1)
         for clump in np.unique(nuclei.clump[nuclei.touching]):
             members = nuclei.clump == clump
             if members.sum() in CLUMP and nuclei.whole[members].all():
-                off = float(sign * np.median(error[:, members].sum(axis=1)))
+                off = float(error[:, members].sum(axis=1).min())
                 worst = max(worst, (off, at, members), key=lambda found: found[0])
     _, at, members = worst
     if at < 0:
@@ -117,10 +117,9 @@ def draw_overlap(case: Case) -> str:
 
 
 def draw_shape(case: Case) -> str:
-    """Draw the irregular nucleus, alone, whose mass is wrong by most.
+    """Draw the irregular nucleus, alone, that is wrong by most for all shown models.
 
-    The error is the median over the shown models, in the direction in which irregular nuclei
-    are wrong on average: single ones may be wrong the other way, as labels may.
+    As of ``draw_overlap``: single ones may be wrong the other way, as labels may.
 
     Returns
     -------
@@ -128,19 +127,22 @@ def draw_shape(case: Case) -> str:
         As of ``draw_overlap``.
     """
     table = case.table()
-    table = table[groups_by_shape(table)["irregular"]]
+    table = table[groups_by_shape(table)["irregular"]].copy()
     if table.empty:
         return ""
-    error = _median_error(table)
-    at, i = (error * np.sign(error.mean())).idxmax()
+    table["error"] = _direction(table) * (table["mass"] - 1)
+    least = table.groupby(["at", "nucleus"], as_index=False)["error"].min()
+    worst = least.loc[least["error"].idxmax()]
+    at, i = int(worst["at"]), int(worst["nucleus"])
     nuclei = case.images.nuclei[at]
     what = f"an irregular nucleus (solidity {nuclei.solidity[i]:.2f})"
     return _draw_place(case, at, np.arange(len(nuclei.yx)) == i, what, "shape")
 
 
-def _median_error(table: pd.DataFrame) -> pd.Series[float]:
-    """Error of each nucleus (by ``at`` and ``nucleus``), the median over the models."""
-    return table.groupby(["at", "nucleus"])["mass"].median() - 1
+def _direction(table: pd.DataFrame) -> float:
+    """Sign of the mean error of nuclei, each with the median over the models."""
+    error = table.groupby(["at", "nucleus"])["mass"].median() - 1
+    return float(np.sign(error.mean()))
 
 
 def draw_focus(case: Case) -> str:

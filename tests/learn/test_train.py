@@ -473,6 +473,11 @@ def test_ending_in_a_first_stage_that_nobody_judges_leaves_a_model(train, data, 
     assert Model.load(tmp_path / "model").record.training["steps"] == 1
 
 
+def test_classes_are_not_learned_by_mistake(train, data, tiny_config):
+    with pytest.raises(UserError, match="2 classes cannot be learned"):
+        drain(train(data, network_config=tiny_config | {"classes": 2}))
+
+
 def test_a_training_that_diverges_leaves_nothing_behind(train, data, tmp_path):
     job = train(data, steps=200, fit=replace(FAST, learning_rate=1e12, warmup=0.0))
     with pytest.raises(UserError, match="diverged"):

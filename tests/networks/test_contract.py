@@ -365,7 +365,6 @@ def test_training_and_evaluation_mode_agree(network):
         ("fpn_counter", {"hidden": [8, "x"]}, "as 'hidden'"),
         ("tally", {"epsilon": 2}, "between 0 and 1"),
         ("tally", {"gain": 0}, "leaves no density"),
-        ("tally", {"classes": 2}, "2 classes"),
         (
             "tally",
             {"widths": [8] * 6, "encoder_blocks": [1] * 6, "decoder_blocks": [1] * 5},

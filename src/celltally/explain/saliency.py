@@ -159,22 +159,26 @@ def _tile_by_tile(
     tiled = tiled_image(network, values, side)
     gradient = np.zeros(tuple(tiled.padded.shape), dtype=np.float32)
     counts = np.zeros(1)
-    for done, tile in enumerate(tiled.tiles):
-        _, cells = tiled.cells(tile)
-        if any(axis.stop <= axis.start for axis in cells[1:]):
-            continue  # a tile of the margin alone
+    cells = [tiled.cells(tile)[1] for tile in tiled.tiles]
+    # Not those of the margin alone.
+    tiles = [
+        (tile, own)
+        for tile, own in zip(tiled.tiles, cells, strict=True)
+        if all(axis.stop > axis.start for axis in own[1:])
+    ]
+    for done, (tile, own) in enumerate(tiles):
         # Torch is as it was at every yield: a generator must not switch it for others.
         with _recording(device):
             window = tiled.window(tile).to(device, copy=True).requires_grad_()
-            density = network(as_batch(window), context).density[0][cells]
-        yield Progress(2 * done + 1, 2 * len(tiled.tiles), "explaining")
+            density = network(as_batch(window), context).density[0][own]
+        yield Progress(2 * done + 1, 2 * len(tiles), "explaining")
         with _recording(device):
             (slopes,) = torch.autograd.grad(density.sum(), window)
         y0, x0, y1, x1 = tile.window
         gradient[:, y0:y1, x0:x1] += slopes.cpu().numpy()
         counts = counts + density.detach().cpu().double().sum(dim=(1, 2)).numpy()
         del density  # and with it the way back
-        yield Progress(2 * done + 2, 2 * len(tiled.tiles), "explaining")
+        yield Progress(2 * done + 2, 2 * len(tiles), "explaining")
     return tiled.cut(gradient), float(np.maximum(counts, 0.0).sum())
 
 

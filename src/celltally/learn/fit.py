@@ -308,9 +308,12 @@ def iter_fit(
                 network.train()
             total = budget.steps or max(step, math.ceil(step / max(spent, 1e-6)))
             yield Progress(step, total, "training", values)
+    except UserError:
+        on_best = None  # what has diverged is worth nothing
+        raise
     finally:
         batches.close()
-        if best_weights is None and step and on_best is not None and _is_finite(mean):
+        if best_weights is None and step and on_best is not None:
             on_best(mean, step)  # ended before the first validation
         network.load_state_dict(best_weights or mean.state_dict())
         for parameter in network.parameters():
@@ -359,15 +362,11 @@ def _settle_norms(
 
 def _check_finite(network: CountingNetwork, step: int) -> None:
     """Raise a UserError where weights are no numbers; their count would be none either."""
-    if not _is_finite(network):
+    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
         raise UserError(
             f"the training diverged at step {step} (weights that are no numbers); "
             "lower the learning rate"
         )
-
-
-def _is_finite(network: CountingNetwork) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in network.parameters())
 
 
 def total_loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:

@@ -237,6 +237,8 @@ def iter_train(
     plan = make_plan(data, val, calibrate, seed, None if parent is None else parent.record)
     seed_everything(seed, verbose=False)
     net = build(network or NETWORK, network_config) if parent is None else parent.network
+    if (classes := getattr(net.config, "classes", 1)) != 1:
+        raise UserError(f"{classes} classes cannot be learned, for data sets tell none; leave 1")
     fabric = make_fabric(device, devices=devices)
     train_images = yield from prepare(plan.train, nominal)
     val_images = yield from prepare(plan.val, nominal)

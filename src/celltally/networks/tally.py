@@ -66,8 +66,6 @@ class TallyPlainConfig:
     classes: int = 1
 
     def __post_init__(self) -> None:
-        if self.classes != 1:
-            raise ValueError(f"{self.classes} classes cannot be learned yet, only 1")
         if not self.gain > 0:
             raise ValueError(f"a gain of {self.gain} leaves no density")
 
