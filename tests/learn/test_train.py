@@ -6,6 +6,7 @@ import torch
 from lightning.fabric import Fabric
 
 from celltally.errors import UserError
+from celltally.learn import train as train_module
 from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.fit import FitConfig
 from celltally.learn.seen import image_hash
@@ -471,6 +472,19 @@ def test_ending_in_a_first_stage_that_nobody_judges_leaves_a_model(train, data, 
     assert not (tmp_path / "model").exists()
     job.close()
     assert Model.load(tmp_path / "model").record.training["steps"] == 1
+
+
+def test_the_record_tells_of_imagenet_weights(train, data, monkeypatch):
+    build = train_module.build
+    monkeypatch.setattr(
+        train_module, "build", lambda name, config: build(name, config | {"pretrained": False})
+    )
+    for pretrained in (True, False):
+        options = {"width": 1 / 16, "pretrained": pretrained}
+        model = drain(
+            train(data, str(pretrained), network="csrnet", network_config=options, steps=2)
+        )
+        assert ("started from" in model.record.training) == pretrained
 
 
 def test_classes_are_not_learned_by_mistake(train, data, tiny_config):

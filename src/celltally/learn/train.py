@@ -244,7 +244,7 @@ def iter_train(
     val_images = yield from prepare(plan.val, nominal)
     trainer = _Trainer(
         net, plan, train_images, val_images, replace(fit or FitConfig(), seed=seed), budget, fabric,
-        nominal, out, sample, parent,
+        nominal, out, sample, parent, pretrained=bool((network_config or {}).get("pretrained")),
     )  # fmt: skip
     return (yield from trainer.run(device))
 
@@ -265,8 +265,9 @@ class _Trainer:
         out: Path,
         sample: str,
         parent: Model | None,
+        pretrained: bool = False,
     ) -> None:
-        self.network, self.plan = network, plan
+        self.network, self.plan, self.pretrained = network, plan, pretrained
         self.train, self.val = train, val
         self.config, self.budget, self.fabric = config, budget, fabric
         self.nominal_px, self.out, self.sample = nominal_px, out, sample
@@ -372,6 +373,8 @@ class _Trainer:
             chosen_by=self.chosen_by,
             training={
                 "seed": self.config.seed,
+                # A network's config does not tell it: it is built again without them.
+                **({"started from": "ImageNet weights of torchvision"} if self.pretrained else {}),
                 "steps": self.steps,
                 "minutes": round((self.budget.now() - self.start) / 60, 1),
                 "crops per step": f"{self.config.batch} of {self.config.crop} px, "
