@@ -18,8 +18,8 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-from accuracy_lib.tables import replace_between_marks
 from errors_lib import tables
+from errors_lib.command import names_in, new_parser, publish, run, say
 from errors_lib.counted import Counted, Counter
 from errors_lib.pictures import draw_diameter, draw_worst
 from errors_lib.study import FACTORS, blank_fields, even, read_pixels, study
@@ -60,7 +60,7 @@ class Part:
     @cached_property
     def images(self) -> pd.DataFrame:
         """A row per image, as of ``study``."""
-        _say(f"{self.name}: {len(self.dataset.samples)} images with {self.counter.record.name}")
+        say(f"{self.name}: {len(self.dataset.samples)} images with {self.counter.record.name}")
         rows = [study(self.dataset, s, self.count(s)) for s in self.dataset.samples]
         return pd.DataFrame(rows).assign(set=self.name)
 
@@ -68,7 +68,7 @@ class Part:
     def trials(self) -> pd.DataFrame:
         """True and found numbers of a few images, counted with wrong diameters."""
         samples = even(self.dataset.samples, DIAMETER_IMAGES)
-        _say(f"{self.name}: {len(samples)} images with {len(FACTORS)} diameters")
+        say(f"{self.name}: {len(samples)} images with {len(FACTORS)} diameters")
         rows = []
         for sample in samples:
             pixels, true = read_pixels(self.dataset, sample), sample_count(sample)
@@ -88,16 +88,7 @@ class Part:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Count what is missing and write everything; 2 for what cannot be used, 130 when stopped."""
-    arguments = _parser().parse_args(words)
-    try:
-        _write(_parts(arguments), arguments.out, arguments.docs)
-    except UserError as error:
-        _say(f"Error: {error}")
-        return 2
-    except KeyboardInterrupt:
-        _say("Stopped; what was counted is kept, and the same command goes on from here.")
-        return 130
-    return 0
+    return run(lambda given: _write(_parts(given), given.out, given.docs), _parser(), words)
 
 
 def _write(parts: Sequence[Part], out: Path, docs: Path | None) -> None:
@@ -125,10 +116,7 @@ def _write(parts: Sequence[Part], out: Path, docs: Path | None) -> None:
         f"(images/errors/diameter.png)\n\n{tables.diameter_table(errors)}",
         "worst": "\n".join([worst, *(line for part in parts for line in _pictures(part, top))]),
     }
-    for name, text in texts.items():
-        print(text)
-        if docs is not None:
-            replace_between_marks(docs, text, f"errors, {name}")
+    publish(texts, docs, "errors")
 
 
 def _models(parts: Sequence[Part]) -> Iterator[str]:
@@ -169,10 +157,10 @@ def _parts(arguments: argparse.Namespace) -> list[Part]:
         For arguments that cannot be used, before anything is counted.
     """
     data, split = arguments.data, arguments.split
-    names = _names(arguments.sets) or sorted(p.parts[-3] for p in data.glob(f"*/{split}/images"))
+    names = names_in(arguments.sets) or sorted(p.parts[-3] for p in data.glob(f"*/{split}/images"))
     if not names:
         raise UserError(f"no folder in {data} has a part {split!r}; give another --data or --split")
-    given = [word.rpartition("=") for word in _names(arguments.models)]
+    given = [word.rpartition("=") for word in names_in(arguments.models)]
     if [name for name, _, _ in given].count("") != 1:
         raise UserError(
             f"--models {arguments.models} must name one model without a set, and further ones as "
@@ -196,30 +184,15 @@ def _parts(arguments: argparse.Namespace) -> list[Part]:
     return parts
 
 
-def _names(text: str) -> list[str]:
-    """Split at commas; each name once."""
-    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, Path("build/errors"))
     add = parser.add_argument
-    add("--data", type=Path, metavar="D", required=True, help="folder of the sets")
     add("--sets", default="", help="folders in D; without, all that have the split")
     add("--split", default="val", help="part of each set that is counted")
     add("--models", default=zoo.DEFAULT_MODEL,
         help="name or folder of a model, and set=model for sets with one of their own")  # fmt: skip
     add("--diameter", choices=("set", "auto"), default="set",
         help="the set's cell diameter (estimated where it states none), or estimates")  # fmt: skip
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps")
-    add("--out", type=Path, default=Path("build/errors"), metavar="DIR")
-    add("--docs", type=Path, metavar="FILE", help="document whose tables are replaced")
     return parser
 
 

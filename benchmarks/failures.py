@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from accuracy_lib.tables import replace_between_marks
+from errors_lib.command import names_in, new_parser, publish, run, say
 from errors_lib.counted import Counter
 from failures_lib import tables
 from failures_lib.cases import Case, draw_focus, draw_overlap, draw_shape
@@ -35,16 +35,7 @@ SHOWN = 3
 
 def main(words: Sequence[str] | None = None) -> int:
     """Count what is missing and write everything; 2 for what cannot be used, 130 when stopped."""
-    arguments = _parser().parse_args(words)
-    try:
-        _write(arguments)
-    except UserError as error:
-        _say(f"Error: {error}")
-        return 2
-    except KeyboardInterrupt:
-        _say("Stopped; what was counted is kept, and the same command goes on from here.")
-        return 130
-    return 0
+    return run(_write, _parser(), words)
 
 
 def _write(arguments: argparse.Namespace) -> None:
@@ -58,26 +49,23 @@ def _write(arguments: argparse.Namespace) -> None:
         texts |= _of_masks(masks, arguments.out)
         if shown and masks.pairs[0][0].is_cc0:
             case = Case(masks, shown, arguments.device, top / "images" / "failures")
-            _say(f"pictures of {', '.join(shown)}")
+            say(f"pictures of {', '.join(shown)}")
             for name, draw in (("overlap", draw_overlap), ("shape", draw_shape)):
                 texts[name] += _link(draw(case), name)
             texts["blur"] += _link(draw_focus(case), "focus")
     if focus := sets[FOCUS]:
-        _say(f"{FOCUS}: {len(focus.pairs)} images with {', '.join(focus.counters)}")
+        say(f"{FOCUS}: {len(focus.pairs)} images with {', '.join(focus.counters)}")
         table = focus.focus_table()
         table.to_csv(arguments.out / "focus.csv", index=False)
         levels = sorted(table["level"].dropna().unique(), key=lambda level: int(level[1:]))
         found = {_name(m, focus): by_level(t, levels) for m, t in _by_model(table, focus).items()}
         texts["focus"] = tables.focus_table(found)
-    for name, text in texts.items():
-        print(text)
-        if arguments.docs is not None:
-            replace_between_marks(arguments.docs, text, f"failures, {name}")
+    publish(texts, arguments.docs, "failures")
 
 
 def _of_masks(images: Images, out: Path) -> dict[str, str]:
     """Texts on overlap, shape and blur, from the set with masks."""
-    _say(f"{MASKS}: {len(images.pairs)} images with {', '.join(images.counters)}")
+    say(f"{MASKS}: {len(images.pairs)} images with {', '.join(images.counters)}")
     nuclei, counts = images.nucleus_table, images.blur_table()
     nuclei.to_csv(out / "nuclei.csv", index=False)
     counts.to_csv(out / "blurs.csv", index=False)
@@ -141,7 +129,7 @@ def _judged(arguments: argparse.Namespace) -> dict[str, dict[str, Counter]]:
         For models that are not there, that no set can judge, or of the same name.
     """
     judged: dict[str, dict[str, Counter]] = {MASKS: {}, FOCUS: {}}
-    for word in _names(arguments.models):
+    for word in names_in(arguments.models):
         name, _, model = word.rpartition("=")
         counter = Counter(zoo.find(model), arguments.out / "counted", arguments.device)
         learned = {trained.name for trained in counter.record.training_data}
@@ -167,7 +155,7 @@ def _images(
     """Images of a set; None where no model is judged there."""
     if not counters:
         return None
-    pairs = unseen(arguments.data, name, _names(arguments.parts), counters.values())
+    pairs = unseen(arguments.data, name, names_in(arguments.parts), counters.values())
     return Images(name, tuple(pairs), counters)
 
 
@@ -179,7 +167,7 @@ def _shown(names: str, counters: Mapping[str, Counter]) -> list[str]:
     UserError
         When one is named that does not count the set with masks.
     """
-    if unknown := [name for name in _names(names) if name not in counters]:
+    if unknown := [name for name in names_in(names) if name not in counters]:
         raise UserError(
             f"--show names {unknown[0]!r}, which does not count {MASKS}; choose among "
             f"{', '.join(counters) or 'none'}"
@@ -187,32 +175,17 @@ def _shown(names: str, counters: Mapping[str, Counter]) -> list[str]:
     first: dict[str, str] = {}
     for name, counter in counters.items():
         first.setdefault(counter.record.network, name)
-    return _names(names) or list(first.values())[:SHOWN]
-
-
-def _names(text: str) -> list[str]:
-    """Split at commas; each name once."""
-    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    return names_in(names) or list(first.values())[:SHOWN]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__, Path("build/failures"))
     add = parser.add_argument
-    add("--data", type=Path, metavar="D", required=True, help="folder of the sets")
     add("--parts", default="val,train",
         help="parts of the sets; images that taught one of the models are left out")  # fmt: skip
     add("--models", default=zoo.DEFAULT_MODEL,
         help="names or folders, and set=model for one that is judged on this set only")  # fmt: skip
     add("--show", default="", help="names of the models in the pictures; by default three")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:0 or mps")
-    add("--out", type=Path, default=Path("build/failures"), metavar="DIR")
-    add("--docs", type=Path, metavar="FILE", help="document whose tables are replaced")
     return parser
 
 

@@ -7,7 +7,9 @@ Run it where there is a screen, or with
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("NAPARI_CONFIG", "")  # no saved settings change the pictures
 
@@ -36,12 +38,59 @@ def main() -> None:
     wait(lambda: not explain.saliency.running, 300)
     viewer.reset_view()
     photograph(viewer, IMAGES / "saliency.png")
+    viewer.layers.remove("u2os-hoechst-1 saliency")
+    names = widget.model.model_box  # the pixels of this model's training images may be shown
+    names.setCurrentIndex(names.findText("nuclei-fluorescence"))
+    count_sample(widget)
+    explain_sample(viewer, explain, IMAGES / "explain.png")
     viewer.close()
 
     viewer, widget = open_sample_window((1600, 1000), "fluorescent-nuclei")
     count_sample(widget)
     photograph(viewer, IMAGES / "small-nuclei.png")
     viewer.close()
+    audit_sample(IMAGES / "calibrate.png")
+
+
+def explain_sample(viewer: Any, explain: Any, path: Path) -> None:
+    """Photograph the boxes of the prototype that adds most, and why a dot is there."""
+    from celltally._napari.compat import camera
+    from celltally._napari.demo import photograph, wait
+
+    wait(lambda: explain.explainer.known.prototypes is not None, 120)
+    explain.gallery.run.button.click()
+    wait(lambda: explain.explainer.known.overview is not None, 300)
+    viewer.layers["u2os-hoechst-1 density"].visible = False
+    viewer.reset_view()
+    camera(viewer).zoom *= 1.8
+    explain.gallery.choose(int(explain.explainer.known.overview.contributions.values.argmax()))
+    dots = viewer.layers["u2os-hoechst-1 dots"].data
+    middle = dots[((dots - [260, 348]) ** 2).sum(axis=1).argmin()]
+    explain.contributions.show_place(tuple(middle.tolist()), dot=True)
+    wait(lambda: False, 3)
+    photograph(viewer, path)
+
+
+def audit_sample(path: Path) -> None:
+    """Photograph a region that is being counted; the answers go to a folder that is thrown away."""
+    from celltally._napari.demo import open_sample_window, photograph, wait
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_DATA_HOME"] = home
+        viewer, _ = open_sample_window((1600, 1000))
+        _, audit = viewer.window.add_plugin_dock_widget("celltally", "Calibrate for my microscope")
+        audit.setup.source_box.setCurrentIndex(1)
+        wait(lambda: audit.problem() is None, 120)
+        audit.run.button.click()
+        wait(lambda: audit.field is not None, 300)
+        height, width = audit.field.pixels.shape[:2]
+        for y, x in ((0.3, 0.4), (0.5, 0.6), (0.7, 0.45)):
+            audit.layers.dots.add([y * height, x * width])
+        wait(lambda: audit.counting.number == 3, 10)
+        photograph(viewer, path)
+        audit.leave()
+        viewer.close()
+    del os.environ["XDG_DATA_HOME"]
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from celltally.learn.fit import STARTED_RATE, FitConfig
 from celltally.model import Model
 from celltally.types import Progress
 
-COMMANDS = ("count", "train", "calibrate", "evaluate", "models", "info", "demo")
+COMMANDS = ("count", "train", "calibrate", "evaluate", "explain", "models", "info", "demo", "total")
 
 
 @pytest.fixture
@@ -573,6 +573,17 @@ def test_evaluate_prints_and_writes(tiny, dataset, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == metrics
 
 
+def test_evaluate_measures_explanations(tiny, dataset, tmp_path, capsys):
+    out = tmp_path / "report"
+    words = ["evaluate", str(dataset), "--model", str(tiny), "--explanations", "--out", str(out)]
+    assert run(words) == 0
+    lines = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    measured = json.loads((out / "metrics.json").read_text())["explanations"]
+    assert measured.keys() <= lines.keys()
+    assert lines["prototypes"] == "4"
+    assert pd.read_csv(out / "explanations.csv")["prototype"].tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -599,6 +610,8 @@ def test_calibrate_makes_a_copy(tiny, dataset, tmp_path, capsys):
     out = tmp_path / "copy"
     assert run(["calibrate", str(tiny), str(dataset), "--out", str(out)]) == 0
     assert Model.load(out).calibration.n == 4
+    assert "15 more needed for a calibrated interval" in capsys.readouterr().err
+    assert Model.load(out).record.training["calibrated from"].startswith("tiny (calibration ")
     assert Model.load(out).sha256 == Model.load(tiny).sha256
     assert {p.name: p.read_bytes() for p in tiny.iterdir() if p.is_file()} == before
     assert run(["calibrate", str(tiny), str(dataset), "--out", str(out)]) == 2

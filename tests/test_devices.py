@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from celltally import devices
-from celltally.devices import autocast, best_tile, is_out_of_memory, resolve_device
+from celltally.devices import (
+    autocast,
+    best_tile,
+    free_memory,
+    is_out_of_memory,
+    resolve_device,
+)
 from celltally.errors import UserError
 
 
@@ -72,6 +78,14 @@ def test_tiles_grow_with_the_memory(monkeypatch):
         assert side**2 * devices.BYTES_PER_PIXEL <= free / 4
         sides.append(side)
     assert sides[0] < sides[1]
+
+
+def test_memory_that_torch_keeps_is_free(monkeypatch):
+    """Else an image that was just counted would be too large for the same GPU."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 9000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
+    assert free_memory(torch.device("cuda")) == 1500
 
 
 @pytest.mark.parametrize("good", [True, False])

@@ -51,7 +51,11 @@ def test_every_command_resolves(command):
 def test_every_widget_has_its_name_and_its_place_in_the_layers_menus():
     contributions = PluginManifest.from_file(MANIFEST).contributions
     widgets = {widget.command: widget.display_name for widget in contributions.widgets}
-    assert widgets == {"celltally.tally": "Tally", "celltally.explain": "Explain"}
+    assert widgets == {
+        "celltally.tally": "Tally",
+        "celltally.explain": "Explain",
+        "celltally.calibrate": "Calibrate for my microscope",
+    }
     items = {item.command for menu in contributions.menus.values() for item in menu}
     assert items == set(widgets)
 

@@ -7,7 +7,8 @@ import torch
 from celltally.devices import SMALLEST_TILE
 from celltally.diameter import estimate_diameter
 from celltally.errors import OutOfMemoryError, UserError
-from celltally.networks import Output
+from celltally.model import Model
+from celltally.networks import Output, build
 from celltally.predict import infer, iter_predict, predict
 from celltally.progress import drain
 from celltally.scale import MARGIN
@@ -96,7 +97,7 @@ def test_a_constant_image_without_a_diameter_has_the_models(tiny_model):
 
 
 def test_the_diameter_is_estimated_where_none_is_given(tiny_model, cells, monkeypatch):
-    monkeypatch.setattr("celltally.shown.diameter_of", lambda values: 24.0)
+    monkeypatch.setattr("celltally.network_input.diameter_of", lambda values: 24.0)
     prediction = predict(tiny_model, cells, device="cpu")
     assert prediction.diameter_px == 24.0
     assert prediction.grid.step == (2 * 101 / 50, 2 * 83 / 42)
@@ -226,7 +227,7 @@ def test_a_full_gpu_hands_over_to_the_cpu(tiny_model, monkeypatch):
         return (np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))
 
     monkeypatch.setattr(module, "_infer_tiles", infer_tiles)
-    monkeypatch.setattr("celltally.shown.best_tile", lambda *_: 1024)
+    monkeypatch.setattr("celltally.network_input.best_tile", lambda *_: 1024)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append("emptied"))
     job = infer(tiny_model.network, torch.zeros(1, 8, 8), device=torch.device("cuda"))
     _, notes = drain(job)
@@ -234,6 +235,77 @@ def test_a_full_gpu_hands_over_to_the_cpu(tiny_model, monkeypatch):
     tried = [s for s in seen if s != "emptied"]
     assert tried == [("cuda", 1024), ("cuda", 512), ("cuda", 256), ("cpu", 1024)]
     assert seen.count("emptied") == 3
+
+
+@pytest.fixture
+def whole_model(monkeypatch):
+    """A model whose network takes an image in one piece, and needs 100 bytes a pixel."""
+    torch.manual_seed(0)
+    network = build("patch_regression", {"backbone": "resnet10", "side": 32, "windows": 2})
+    monkeypatch.setattr(network, "bytes_per_pixel", 100)
+    return Model.from_network(network.eval(), name="whole", diameter_px=12.0)
+
+
+def free(monkeypatch, **gigabytes):
+    monkeypatch.setattr(
+        "celltally.network_input.free_memory", lambda device: gigabytes[device.type] * 1e9
+    )
+
+
+def test_a_whole_image_that_cannot_fit_is_not_begun(whole_model, cells, monkeypatch):
+    begun = []
+    monkeypatch.setattr(whole_model.network, "iter_forward", lambda *_: begun.append(1))
+    free(monkeypatch, cpu=0.0008)
+    told = (
+        r"83 × 101 px at model scale, .* in one piece \(0\.000838 GB needed, 0\.0008 GB free\); "
+        r"give a larger cell diameter, or take a model that counts in tiles, such as .*'tally'$"
+    )
+    with pytest.raises(OutOfMemoryError, match=told):
+        count(whole_model, cells)
+    assert not begun
+
+
+def test_a_whole_image_that_fits_is_counted(whole_model, cells, monkeypatch):
+    free(monkeypatch, cpu=0.0009)
+    assert count(whole_model, cells).notes == ()
+    free(monkeypatch, cpu=0.0003)  # a larger diameter makes a smaller image
+    assert count(whole_model, cells, diameter_px=24.0).notes == ()
+
+
+def test_a_whole_image_that_fails_all_the_same(whole_model, cells, monkeypatch):
+    def full(images, context=None):
+        raise CPU_FULL
+
+    monkeypatch.setattr(whole_model.network, "iter_forward", full)
+    with pytest.raises(OutOfMemoryError, match=r"in one piece; give a larger cell diameter"):
+        count(whole_model, cells)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "expected"), [(0.0003, ["cpu"]), (0.0005, ["cuda"])], ids=["full", "half"]
+)
+def test_a_whole_image_too_large_for_the_gpu(whole_model, monkeypatch, gigabytes, expected):
+    """Which holds twice as much, in half precision."""
+    seen = []
+
+    def infer_tiles(network, values, device, side):
+        seen.append(device.type)
+        yield from ()
+        return (np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))
+
+    monkeypatch.setattr(module, "_infer_tiles", infer_tiles)
+    monkeypatch.setattr("celltally.network_input.best_tile", lambda *_: 1024)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    free(monkeypatch, cuda=gigabytes, cpu=1.0)
+    job = infer(whole_model.network, torch.zeros(1, 80, 100), device=torch.device("cuda"))
+    _, notes = drain(job)
+    assert seen == expected
+    assert any("on the CPU" in note for note in notes) == (expected == ["cpu"])
+
+
+def test_an_image_in_tiles_is_begun_whatever_is_free(tiny_model, cells, monkeypatch):
+    free(monkeypatch, cpu=0.0)
+    assert count(tiny_model, cells).notes == ()
 
 
 def test_other_errors_are_not_hidden(tiny_model, cells, small_memory):
@@ -246,9 +318,25 @@ def test_an_image_that_no_memory_holds_once_rescaled(tiny_model, cells, monkeypa
     def full(values, shape):
         raise CPU_FULL
 
-    monkeypatch.setattr("celltally.shown.rescale", full)
+    monkeypatch.setattr("celltally.network_input.rescale", full)
     with pytest.raises(OutOfMemoryError, match=r"83 × 101 px .* give a larger diameter"):
         count(tiny_model, cells)
+
+
+# ---- in one piece -----------------------------------------------------------
+
+
+def test_a_network_of_pieces_can_be_stopped_between_them(whole_model, cells, monkeypatch):
+    expected, before = count(whole_model, cells), state()
+    monkeypatch.setattr("celltally.networks.patch_regression.AT_ONCE", 4)
+    job = iter_predict(whole_model, cells, diameter_px=12.0, device="cpu")
+    steps = [next(job), next(job)]
+    # Windows of 60 px, 30 px apart, that see some of 101 × 83 px.
+    assert [(s.done, s.total) for s in steps] == [(4, 20), (8, 20)]
+    assert state() == before
+    job.close()
+    assert state() == before
+    assert np.allclose(count(whole_model, cells).density, expected.density, atol=1e-4)
 
 
 # ---- state ------------------------------------------------------------------

@@ -17,7 +17,7 @@ from celltally.record import (
     read_record,
     sha256_of,
 )
-from celltally.types import Calibration
+from celltally.types import Appearances, Calibration
 
 WEIGHTS = b"not looked into here"
 
@@ -268,22 +268,31 @@ NEIGHBOURS = {"names": ["a"], "widths": [1.0, 2.0], "points": [[1.0, 2.0]], "sur
 REGIONS = {"alpha": 1, "beta": 0, "gamma": 1, "bins": [{"low": 0, "scores": [1.0], "groups": 1}]}
 
 
+APPEARANCES = {"names": ["a", "b"], "least": [0.1, 0.1], "points": [[1.0, 2.0]], "groups": ["x"]}
+
+
 @pytest.mark.parametrize(
     ("entry", "value"),
     [
         ("neighbours", NEIGHBOURS | {"surprise": []}),
         ("neighbours", NEIGHBOURS | {"points": [[1.0]]}),
         ("neighbours", {"names": []}),
+        ("appearances", APPEARANCES | {"points": []}),
+        ("appearances", APPEARANCES | {"points": [[1.0]]}),
+        ("appearances", APPEARANCES | {"groups": []}),
+        ("appearances", {"names": ["size"]}),
         ("regions", REGIONS | {"bins": []}),
         ("regions", REGIONS | {"bins": [{"low": 5, "scores": [1.0], "groups": 1}]}),
         ("regions", REGIONS | {"bins": [{"low": 0, "scores": [], "groups": 1}]}),
     ],
 )
-def test_calibrations_of_regions_and_neighbours_are_looked_over(folder, entry, value):
+def test_the_parts_of_a_calibration_are_looked_over(folder, entry, value):
     least = {"alpha": 1, "beta": 0, "gamma": 1, "scores": [1.0], "n": 1, "groups": 1, "date": ""}
     path = folder / "calibration.json"
-    path.write_text(json.dumps(least | {"neighbours": NEIGHBOURS, "regions": REGIONS}))
+    parts = {"neighbours": NEIGHBOURS, "regions": REGIONS, "appearances": APPEARANCES}
+    path.write_text(json.dumps(least | parts))
     calibration, _ = read_calibration(folder)
+    assert calibration.appearances == Appearances(("a", "b"), (0.1, 0.1), ((1.0, 2.0),), ("x",))
     assert calibration.neighbours.points == ((1.0, 2.0),)
     assert calibration.regions.bins[0].scores == (1.0,)
     path.write_text(json.dumps(least | {entry: value}))

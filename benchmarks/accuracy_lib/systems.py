@@ -200,6 +200,8 @@ class Network:
     on_cpu
         Whether minutes are the processor's, which other work on the machine does not
         shorten.
+    losses
+        Weights of losses (``FitConfig``) other than the training's.
     """
 
     name: str
@@ -207,6 +209,7 @@ class Network:
     minutes: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     on_cpu: bool = False
+    losses: Mapping[str, float] = field(default_factory=dict)
     kind: ClassVar[str] = "network"
     learns: ClassVar[bool] = True
 
@@ -215,21 +218,24 @@ class Network:
         """Name in the table."""
         minutes = "CPU min" if self.on_cpu else "min"
         budget = f"{self.minutes:g} {minutes}" if self.steps is None else f"{self.steps} steps"
-        told = " ".join(f"{name} {value}" for name, value in self.config.items())
+        changed = {**self.config, **self.losses}
+        told = " ".join(f"{name} {value}" for name, value in changed.items())
         return f"{self.name}{f' ({told})' if told else ''}, {budget}"
 
     def identity(self) -> dict[str, Any]:
         """Name, settings and budget."""
         settings = {"settings": dict(self.config)} if self.config else {}
+        settings |= {"losses": dict(self.losses)} if self.losses else {}
         clock = {"clock": "processor"} if self.on_cpu else {}
         budget = {"steps": self.steps, "minutes": self.minutes, **clock}
         return {"network": self.name, **budget, **settings}
 
     def measure(self, job: Job) -> Measuring:
         """Train it, unless that has been done, and count."""
-        return (yield from measure_model((yield from self._trained(job)), job))
+        return (yield from measure_model((yield from self.trained(job)), job))
 
-    def _trained(self, job: Job) -> Generator[Progress, None, Path]:
+    def trained(self, job: Job) -> Generator[Progress, None, Path]:
+        """Train it, unless that has been done; its folder."""
         what = {**self.identity(), "data": _data(job.train), "seed": job.seed}
         what |= {"as is": True} if job.as_is else {}
         digest = sha256_of(canonical_json(what))[:10]
@@ -237,6 +243,7 @@ class Network:
         folder = job.out / "networks" / name
         if folder.is_dir():
             return folder
+        from celltally.learn.fit import FitConfig
         from celltally.learn.train import iter_train
 
         # A training that was stopped leaves a usable model behind, but not the one to judge.
@@ -250,6 +257,7 @@ class Network:
             seed=job.seed or 0, device=job.device,
             diameter_px=read_dataset(job.train).diameter_px if job.as_is else None,
             network_config=dict(self.config),
+            fit=FitConfig(**self.losses),  # type: ignore[arg-type]
         )  # fmt: skip
         return unfinished.rename(folder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celltally.published import PUBLISHED
 from celltally.record import ModelRecord
-from celltally.types import Calibration
+from celltally.types import Audited, Calibration
 
 __all__ = ["render_card"]
 
@@ -86,10 +86,23 @@ def _architecture(record: ModelRecord) -> list[str]:
 def _interval(calibration: Calibration | None) -> str:
     if calibration is None:
         return "Not calibrated: counts come without an interval."
+    if calibration.audits is not None:
+        return _audited(calibration.audits, calibration)
     sets = ", ".join(calibration.sets) or "one data set"
     return (
         f"{calibration.kind.capitalize()} on {calibration.date} with {calibration.n} images "
         f"({calibration.groups} independent groups; {sets}) that chose nothing else."
+    )
+
+
+def _audited(audits: Audited, calibration: Calibration) -> str:
+    """Say how intervals came from audits."""
+    return (
+        f"{calibration.kind.capitalize()} on {calibration.date} from the calibration of "
+        f"`{audits.parent}`, with {audits.regions} regions in {audits.groups} {audits.units} that "
+        f"were drawn at random and counted by a person; intervals of regions became "
+        f"{audits.region_factor:.2g} times as wide, those of whole images (provisional, unless "
+        f"these were counted) {audits.image_factor:.2g} times."
     )
 
 

@@ -8,7 +8,7 @@ import torch
 
 from celltally.errors import UserError
 
-__all__ = ["autocast", "best_tile", "is_out_of_memory", "resolve_device"]
+__all__ = ["autocast", "best_tile", "free_memory", "is_out_of_memory", "resolve_device"]
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 #: Model-scale pixels along a tile's side: larger ones bring no speed.
@@ -66,14 +66,18 @@ def cpu_is_good_at_bfloat16() -> bool:
 
 def best_tile(device: torch.device, bytes_per_pixel: int = BYTES_PER_PIXEL) -> int:
     """Side of the largest tile that a quarter of the free memory holds."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
-    side = int((free / 4 / bytes_per_pixel) ** 0.5)
+    side = int((free_memory(device) / 4 / bytes_per_pixel) ** 0.5)
     return max(SMALLEST_TILE, min(LARGEST_TILE, side))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a network may use there: those that nothing uses, and those torch keeps."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from celltally.devices import autocast, resolve_device
 from celltally.model import Model
-from celltally.networks import CountingNetwork
+from celltally.network_input import as_batch, scaled_image, tiled_image, within_memory
+from celltally.networks import CountingNetwork, HasPieces, Output
 from celltally.progress import drain
 from celltally.scale import density_grid, thumbnail
-from celltally.shown import as_batch, scaled_image, tiled_image, within_memory
 from celltally.types import Prediction, Progress
 
 __all__ = ["infer", "iter_predict", "predict", "resolve_device"]
@@ -95,6 +95,7 @@ def iter_predict(
         calibration=model.calibration,
         calibration_sha256=model.calibration_sha256,
         statistics=plane.statistics,
+        appearance=plane.appearance,
         image=image,
         seconds=time.perf_counter() - start,
         notes=notes,
@@ -107,7 +108,7 @@ def infer(
     """Run a network over an image at model scale.
 
     When the memory does not suffice the tile is halved, and when the smallest one
-    does not fit a GPU the CPU takes over.
+    does not fit a GPU the CPU takes over; see ``within_memory`` for whole images.
 
     Parameters
     ----------
@@ -136,6 +137,8 @@ def infer(
         tile=tile,
         whole=network.halo is None,
         done="counted",
+        bytes_per_pixel=network.bytes_per_pixel,
+        shape=(values.shape[1], values.shape[2]),
     )
 
 
@@ -151,8 +154,9 @@ def _infer_tiles(
     with torch.inference_mode(), autocast(device):
         context = network.encode_context(thumbnail(values)[None].to(device))
     for done, tile in enumerate(tiled.tiles, start=1):
-        with torch.inference_mode(), autocast(device):
-            output = network(as_batch(tiled.window(tile)).to(device), context)
+        window = as_batch(tiled.window(tile)).to(device)
+        output = yield from _look(network, window, context)
+        with torch.inference_mode():
             window_density, window_variance = (
                 m[0].float().cpu().numpy() for m in (output.density, output.log_variance)
             )
@@ -165,3 +169,22 @@ def _infer_tiles(
     if density is None:
         raise ValueError("an image has at least one tile")
     return density, log_variance
+
+
+def _look(
+    network: CountingNetwork, window: Tensor, context: Tensor | None
+) -> Generator[Progress, None, Output]:
+    """Say what a network says of a window; yields after its pieces, if it has some."""
+    if not isinstance(network, HasPieces):
+        with torch.inference_mode(), autocast(window.device):
+            said: Output = network(window, context)
+            return said
+    pieces = network.iter_forward(window, context)
+    while True:
+        with torch.inference_mode(), autocast(window.device):
+            try:
+                step = next(pieces)
+            except StopIteration as end:
+                output: Output = end.value
+                return output
+        yield step

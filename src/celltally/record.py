@@ -14,7 +14,14 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from celltally.errors import UserError
-from celltally.types import Calibration, Neighbours, RegionBin, RegionCalibration
+from celltally.types import (
+    Appearances,
+    Audited,
+    Calibration,
+    Neighbours,
+    RegionBin,
+    RegionCalibration,
+)
 
 __all__ = [
     "FORMAT_VERSION",
@@ -286,6 +293,10 @@ def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
             content["neighbours"] = _neighbours(known)
         if (regions := content.get("regions")) is not None:
             content["regions"] = _regions(regions)
+        if (audits := content.get("audits")) is not None:
+            content["audits"] = Audited(**audits)
+        if (known := content.get("appearances")) is not None:
+            content["appearances"] = _appearances(known)
         return Calibration(**content), sha256_of(data)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
@@ -302,6 +313,20 @@ def _neighbours(content: dict[str, Any]) -> Neighbours:
         raise ValueError("neighbours have other numbers of features than widths")
     if len(known.points) != len(known.surprise):
         raise ValueError("there are other numbers of neighbours than of surprises")
+    return known
+
+
+def _appearances(content: dict[str, Any]) -> Appearances:
+    known = Appearances(
+        names=tuple(content["names"]),
+        least=tuple(content["least"]),
+        points=tuple(tuple(point) for point in content["points"]),
+        groups=tuple(content["groups"]),
+    )
+    if not known.points or {len(point) for point in known.points} != {len(known.names)}:
+        raise ValueError("images are known by other numbers of figures than there are names")
+    if len(known.least) != len(known.names) or len(known.groups) != len(known.points):
+        raise ValueError("appearances have columns of other lengths")
     return known
 
 

@@ -18,7 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "DOT_STATES",
+    "REGION_KINDS",
+    "Appearances",
     "ArrayLazy",
+    "Audited",
     "Calibration",
     "DotState",
     "Dots",
@@ -29,12 +32,17 @@ __all__ = [
     "Neighbours",
     "Prediction",
     "Progress",
+    "Region",
     "RegionBin",
     "RegionCalibration",
+    "RegionKind",
 ]
 
 DotState = Literal["proposed", "confirmed", "added", "moved", "removed"]
 DOT_STATES: tuple[DotState, ...] = ("proposed", "confirmed", "added", "moved", "removed")
+
+RegionKind = Literal["count", "reviewed", "exclude", "tissue", "audit"]
+REGION_KINDS: tuple[RegionKind, ...] = ("count", "reviewed", "exclude", "tissue", "audit")
 
 IntervalKind = Literal["calibrated", "provisional", "not calibrated", "exact"]
 
@@ -209,6 +217,46 @@ class Dots:
         return replace(self, **{f.name: getattr(self, f.name)[key] for f in fields(self)})
 
 
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of an image, and what it is for.
+
+    Attributes
+    ----------
+    polygon
+        ``(n, 2)`` float64 corners (y, x) in image pixels, the last joined to the first;
+        its inside is where it is drawn filled (even–odd).
+    kind
+        ``count`` (cells in it are asked for), ``reviewed`` (a human said: the dots in here
+        are right), ``exclude`` (nothing in it counts), ``tissue`` (areas are those of the
+        tissue) or ``audit`` (a reviewed one that was chosen at random).
+    name
+        What the user calls it.
+    stated
+        A count that a human states for it; None where there is none.
+    """
+
+    polygon: NDArray[np.float64]
+    kind: RegionKind = "count"
+    name: str = ""
+    stated: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the kind, and that corners are pairs of finite numbers.
+
+        Raises
+        ------
+        ValueError
+            Where they are not.
+        """
+        if self.kind not in REGION_KINDS:
+            raise ValueError(f"unknown kind {self.kind!r}; valid: {', '.join(REGION_KINDS)}")
+        corners = np.asarray(self.polygon, dtype=np.float64)
+        if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
+            raise ValueError("a polygon's corners are pairs (y, x) of finite numbers")
+        object.__setattr__(self, "polygon", corners)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A count's confidence interval.
@@ -232,6 +280,28 @@ class Interval:
     level: float
     kind: IntervalKind
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Appearances:
+    """What the images look like that a model knows, to tell those that are unlike them.
+
+    Attributes
+    ----------
+    names
+        Of the figures that an image is described by.
+    least
+        Difference from which on each is one.
+    points
+        Figures of every image.
+    groups
+        What is independent: well or slide of each, or the image itself.
+    """
+
+    names: tuple[str, ...]
+    least: tuple[float, ...]
+    points: tuple[tuple[float, ...], ...]
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -294,6 +364,38 @@ class RegionCalibration:
 
 
 @dataclass(frozen=True)
+class Audited:
+    """What a user's audits made of another calibration.
+
+    Attributes
+    ----------
+    parent, parent_calibration
+        Name of the model that was audited, and sha256 of its calibration ("" without one).
+    units
+        What is independent: ``images`` or ``wells``.
+    groups, regions
+        Number of independent groups, and of audited regions in them.
+    whole
+        Number of groups with an image that was audited whole.
+    low, high
+        Least and largest predicted count of an audited region.
+    region_factor, image_factor
+        How many times as wide as the parent's the 95 % intervals became.
+    """
+
+    parent: str
+    parent_calibration: str
+    units: str
+    groups: int
+    regions: int
+    whole: int
+    low: float
+    high: float
+    region_factor: float
+    image_factor: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What was learned from images that chose nothing else (design §7).
 
@@ -323,6 +425,11 @@ class Calibration:
         None: all images are taken to be equally hard.
     regions
         None where no calibration image had dots.
+    audits
+        None for a calibration that was not made from audits.
+    appearances
+        Of the images that taught, chose or calibrated the model; None: only ``ranges`` tell
+        an unlike image.
     """
 
     alpha: float
@@ -337,6 +444,8 @@ class Calibration:
     kind: Literal["calibrated", "provisional"] = "calibrated"
     neighbours: Neighbours | None = None
     regions: RegionCalibration | None = None
+    audits: Audited | None = None
+    appearances: Appearances | None = None
 
 
 @dataclass(frozen=True)
@@ -385,6 +494,9 @@ class Prediction:
     statistics
         Figures of the image (contrast, focus, …) that ``calibration.ranges``
         bounds.
+    appearance
+        What the image looks like, to be compared with ``calibration.appearances``; empty
+        where it shows too little.
     image
         Name of the image.
     seconds
@@ -404,6 +516,7 @@ class Prediction:
     calibration: Calibration | None = None
     calibration_sha256: str = ""
     statistics: Mapping[str, float] = field(default_factory=dict)
+    appearance: Mapping[str, float] = field(default_factory=dict)
     image: str = ""
     seconds: float = float("nan")
     notes: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,10 +60,16 @@ class FakeExplainer:
             self.closed = True
 
 
+def no_prototypes(counted):
+    yield Progress(0, 0)
+    return explaining.Prototypes(())
+
+
 @pytest.fixture
 def explainer(monkeypatch):
     fake = FakeExplainer()
     monkeypatch.setattr(explaining, "saliency_job", fake)
+    monkeypatch.setattr(explaining, "prototypes_job", no_prototypes)
     return fake
 
 
@@ -360,6 +367,35 @@ def test_closing_the_dock_in_the_middle_ends_the_job(
     viewer.layers.clear()
     qtbot.wait(50)
     assert refreshed == []
+
+
+@pytest.mark.gui
+def test_of_a_removed_layer_nothing_is_heard(explain, viewer, qtbot):
+    layer = viewer.layers["cells"]
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: words(explain).startswith("Open an image"))
+    told = []
+    explain.subject.changed.connect(lambda: told.append(True))
+    layer.name = "kept elsewhere"
+    layer.visible = False
+    qtbot.wait(50)
+    assert told == []
+    viewer.add_layer(layer)  # heard of again, and once
+    qtbot.waitUntil(lambda: "kept elsewhere" in words(explain))
+    layer.name = "plate 1"
+    qtbot.waitUntil(lambda: "plate 1" in words(explain))
+
+
+@pytest.mark.gui
+def test_closing_before_a_removed_layer_was_noticed(explain, viewer, monkeypatch):
+    layer = viewer.layers["cells"]
+    viewer.layers.remove(layer)
+    explain.subject.disconnect_viewer()
+    started = []
+    monkeypatch.setattr(explain.subject, "_soon", SimpleNamespace(start=started.append))
+    layer.name = "kept elsewhere"
+    layer.visible = False
+    assert started == []
 
 
 @pytest.mark.gui

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from celltally.explain.boxes import find_boxes
 from celltally.explain.similarity import Similarities
@@ -52,3 +53,28 @@ def test_the_percentile_is_of_the_map(percentile, number):
     values[2:4, 2:4] = 3.0
     values[10, 10] = 2.0
     assert len(find_boxes(maps(values), GREATEST, percentile=percentile)) == number
+
+
+def test_connected_places_are_those_of_an_image_library():
+    rng = np.random.default_rng(1)
+    values = ndimage.gaussian_filter(rng.normal(size=(80, 60)), 1.2)
+    values = (4 * (values - values.min()) / np.ptp(values)).astype(np.float32)
+    inside = values > np.percentile(values.astype(float), 80.0)
+    labels, n = ndimage.label(inside, structure=np.ones((3, 3)))
+    expected = sorted(
+        (2 * s[0].start - 0.5, 2 * s[1].start - 0.5, 2 * s[0].stop - 0.5, 2 * s[1].stop - 0.5,
+         float(values[labels == i].max()))
+        for i, s in enumerate(ndimage.find_objects(labels), start=1)
+    )  # fmt: skip
+    boxes = find_boxes(maps(values), GREATEST, percentile=80.0, floor=0.0)
+    assert n > 10
+    assert sorted((b.y0, b.x0, b.y1, b.x1, b.similarity) for b in boxes) == expected
+
+
+def test_the_end_of_a_row_is_not_beside_the_beginning_of_the_next():
+    values = np.zeros((30, 30))
+    values[3, 29] = values[4, 0] = values[5, 0] = 3.0
+    boxes = find_boxes(maps(values), GREATEST)
+    assert sorted((b.y0, b.x0, b.y1, b.x1) for b in boxes) == [
+        (5.5, 57.5, 7.5, 59.5), (7.5, -0.5, 11.5, 1.5),
+    ]  # fmt: skip

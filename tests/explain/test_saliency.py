@@ -211,7 +211,7 @@ def test_small_and_narrow_images(name, shape, rng, request):
 
 
 def test_the_diameter_is_estimated_where_none_is_given(tiny_model, cells, monkeypatch):
-    monkeypatch.setattr("celltally.shown.diameter_of", lambda values: 24.0)
+    monkeypatch.setattr("celltally.network_input.diameter_of", lambda values: 24.0)
     found = saliency(tiny_model, cells, device="cpu")
     assert found.diameter_px == 24.0
     assert found.values.shape == (34, 29)
@@ -305,9 +305,22 @@ def test_when_nothing_fits(tiny_model, cells, small_memory):
         explain(tiny_model, cells)
 
 
+def test_a_whole_image_that_can_be_counted_but_not_explained(decoupled, cells, monkeypatch):
+    """The way back needs several times the memory; nothing is begun that cannot end."""
+    needed = SHAPE[0] * SHAPE[1] * decoupled.network.bytes_per_pixel
+    monkeypatch.setattr("celltally.network_input.free_memory", lambda device: 2 * needed)
+    predict(decoupled, cells, diameter_px=12.0, device="cpu")
+    with pytest.raises(OutOfMemoryError, match=r"58 × 67 px at model scale, .* in one piece"):
+        explain(decoupled, cells)
+    monkeypatch.setattr("celltally.network_input.free_memory", lambda device: 8 * needed)
+    assert explain(decoupled, cells).notes == ()
+
+
 def test_a_tile_needs_more_memory_than_for_counting(tiny_model, cells, monkeypatch):
     asked = []
-    monkeypatch.setattr("celltally.shown.best_tile", lambda device, n: asked.append(n) or 256)
+    monkeypatch.setattr(
+        "celltally.network_input.best_tile", lambda device, n: asked.append(n) or 256
+    )
     predict(tiny_model, cells, diameter_px=12.0, device="cpu")
     explain(tiny_model, cells)
     assert asked[0] < asked[1]

@@ -10,6 +10,7 @@ from celltally.errors import UserError
 from celltally.explain import similarity as module
 from celltally.explain.similarity import similarities
 from celltally.model import Model
+from celltally.network_input import scaled_image
 from celltally.networks import build
 from celltally.predict import predict
 from celltally.progress import drain
@@ -76,6 +77,69 @@ def test_some_prototypes_are_the_same_as_among_all(model, pixels):
     assert some.kinds == (every.kinds[3], every.kinds[1])
     assert set(every.kinds) == {"cell", "background"}
     assert (every.values >= 0).all()
+
+
+WINDOWS = [(31.4, 60.2, 33.0, 61.0), (-9, 100, 40, 900), (50, -0.5, 89.5, 20)]
+
+
+@pytest.mark.parametrize("tile", [None, 40])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_window_is_a_part_of_the_whole_to_the_last_bit(model, pixels, window, tile):
+    settings = {"diameter_px": 9.0, "device": "cpu", "tile": tile}
+    whole = similarities(model, pixels, **settings)
+    part = similarities(model, pixels, window=window, **settings)
+    row, column = np.rint(whole.grid.to_cells(part.grid.origin)[0]).astype(int)
+    height, width = part.grid.shape
+    expected = whole.values[:, row : row + height, column : column + width]
+    assert np.array_equal(part.values, expected)
+    assert part.grid.step == whole.grid.step
+    # It covers what was asked for, as far as that lies in the image, and no more than it must.
+    low, high = part.grid.to_image([(0, 0), part.grid.shape])
+    asked = np.clip(np.array(window).reshape(2, 2), -0.5, (89.5, 129.5))
+    assert (low <= asked[0] + 1e-9).all()
+    assert (high >= asked[1] - 1e-9).all()
+    assert (asked[0] - low < whole.grid.step).all()
+    assert (high - asked[1] < whole.grid.step).all()
+
+
+def test_a_window_answers_as_the_whole_does(model, pixels):
+    settings = {"diameter_px": 9.0, "device": "cpu"}
+    whole = similarities(model, pixels, **settings)
+    part = similarities(model, pixels, window=(20, 30, 70, 100), **settings)
+    assert np.array_equal(part.at((50.0, 40.0)), whole.at((50.0, 40.0)))
+    region = [(30, 40), (60.5, 40), (45, 90.5)]
+    for one, other in zip(part.over(region), whole.over(region), strict=True):
+        assert np.allclose(one, other, rtol=1e-6)
+    with pytest.raises(UserError, match="the part of it that was compared"):
+        part.at((5.0, 5.0))
+
+
+def test_of_a_window_only_its_tiles_are_run(model, pixels, monkeypatch):
+    shown = []
+    features = type(model.network).features
+    monkeypatch.setattr(
+        type(model.network), "features", lambda *a: shown.append(a[1].shape) or features(*a)
+    )
+    settings = {"diameter_px": 9.0, "device": "cpu", "tile": 40}
+    similarities(model, pixels, **settings)
+    every = len(shown)
+    shown.clear()
+    similarities(model, pixels, window=(2, 2, 5, 5), **settings)
+    assert 1 <= len(shown) < every
+
+
+def test_many_windows_need_one_scaling(model, pixels):
+    scaled = scaled_image(pixels, 9.0, model.diameter_px)
+    one = similarities(model, scaled, window=(20, 30, 70, 100), device="cpu")
+    other = similarities(model, pixels, window=(20, 30, 70, 100), diameter_px=9.0, device="cpu")
+    assert np.array_equal(one.values, other.values)
+    assert one.diameter_px == other.diameter_px == 9.0
+
+
+@pytest.mark.parametrize("window", [(95, 0, 99, 10), (5, 5, 5, 5), (float("nan"), 0, 5, 5)])
+def test_a_window_beside_the_image(model, pixels, window):
+    with pytest.raises(UserError, match="holds nothing of the image"):
+        similarities(model, pixels, window=window, diameter_px=9.0, device="cpu")
 
 
 def test_an_image_that_shows_nothing_is_like_nothing(model):

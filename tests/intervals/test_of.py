@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from celltally.errors import UserError
-from celltally.intervals import of
+from celltally.intervals import known_appearances, of
 from celltally.types import Calibration, Grid, Prediction
 
 CALIBRATION = Calibration(
@@ -81,6 +81,28 @@ def test_without_calibration_there_are_no_bounds() -> None:
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
     assert "no calibration" in interval.reason
+
+
+def test_an_image_that_looks_unlike_the_others_is_named() -> None:
+    rng = np.random.default_rng(0)
+    least = {"level_50": 0.1, "strength_0": 0.1, "red_green": 0.1}
+    looks = [dict(zip(least, row, strict=True)) for row in rng.normal(size=(60, 3)).tolist()]
+    known = known_appearances(looks, [str(i) for i in range(60)], least)
+    aware = replace(CALIBRATION, appearances=known)
+    prediction = prediction_of(calibration=aware)
+    like = of(replace(prediction, appearance=dict.fromkeys(least, 0.3)))
+    assert like == of(prediction_of())
+    for name, words in (
+        ("level_50", "its brightness"),
+        ("strength_0", "how strong its structure is"),
+        ("red_green", "its colours"),
+    ):
+        unlike = of(replace(prediction, appearance=dict.fromkeys(least, 0.3) | {name: 20.0}))
+        assert unlike.kind == "not calibrated"
+        assert unlike.reason.startswith("the image looks unlike any seen, most of all in " + words)
+        assert (unlike.low, unlike.high) == (like.low, like.high)
+    # Without a look at it (an older prediction) only the ranges tell.
+    assert of(prediction).kind == "calibrated"
 
 
 def test_an_unlike_image_is_named_and_keeps_its_bounds() -> None:

@@ -1,12 +1,15 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from celltally.errors import UserError
-from celltally.intervals import of
+from celltally.intervals import likeness_score, of
+from celltally.intervals.likeness import UNLIKE
 from celltally.io import read_image, select_pixels
-from celltally.learn.calibrate import calibrate_on, iter_calibrate
+from celltally.learn.calibrate import calibrate_on, iter_calibrate, seen_ranges
 from celltally.learn.data import read_dataset
+from celltally.learn.looks import iter_looks
 from celltally.learn.seen import image_hash
 from celltally.model import Model
 from celltally.predict import predict
@@ -77,11 +80,39 @@ def test_a_data_set_that_is_given_twice_counts_once(tiny_model, dataset_folder, 
 
 
 def test_sizes_are_widened_by_a_factor(tiny_model, dataset_folder):
-    sizes = (6.0, 24.0)
-    sets = [read_dataset(dataset_folder(f"cal{d:g}", [3], diameter_px=d)) for d in sizes]
-    pairs = [(dataset, dataset.samples[0]) for dataset in sets]
-    ranges = drain(calibrate_on(tiny_model, pairs, device="cpu")).calibration.ranges
-    assert ranges["diameter_px"] == pytest.approx((6 / 2**0.5, 24 * 2**0.5))
+    sizes = [{"diameter_px": d, "diameter_ratio": 1.0} for d in (6.0, 24.0) for _ in range(200)]
+    assert seen_ranges(sizes)["diameter_px"] == pytest.approx((6 / 2, 24 * 2))
+
+
+def test_a_rare_wrong_estimate_is_no_size_of_cells():
+    sizes = [{"diameter_px": d, "diameter_ratio": 1.0} for d in [*np.linspace(9, 11, 399), 300.0]]
+    low, high = seen_ranges(sizes)["diameter_px"]
+    assert 7 < low < 9
+    assert 11 < high < 13
+
+
+def test_the_model_knows_what_its_images_look_like(tiny_model, dataset_folder):
+    taught = read_dataset(dataset_folder("taught", [3, 6, 4], diameter_px=12))
+    dataset = read_dataset(dataset_folder("cal", [3, 6], diameter_px=12))
+    pairs, others = ([(d, s) for s in d.samples] for d in (dataset, taught))
+    model = drain(calibrate_on(tiny_model, pairs, others=others, device="cpu"))
+    known = model.calibration.appearances
+    expected = {f"{d.name}/{s.group}" for d, s in [*pairs, *others]}
+    assert set(known.groups) == expected
+    for _, sample in [*pairs, *others]:
+        pixels = select_pixels(read_image(sample.image))
+        shown = predict(model, pixels, diameter_px=12.0, device="cpu").appearance
+        assert likeness_score(known, shown) > UNLIKE
+    upside_down = predict(model, 255 - pixels, diameter_px=12.0, device="cpu").appearance
+    assert likeness_score(known, upside_down) < UNLIKE
+
+
+def test_of_many_images_some_are_looked_at(tiny_model, dataset_folder, monkeypatch):
+    monkeypatch.setattr("celltally.learn.looks.MOST_APPEARANCES", 8)
+    sets = [read_dataset(dataset_folder(name, [3] * 5, diameter_px=12)) for name in ("a", "b")]
+    looks = drain(iter_looks([(d, s) for d in sets for s in d.samples]))
+    groups = {look.group for look in looks}
+    assert groups == {f"{d.name}/{d.samples[i].group}" for d in sets for i in (0, 4)}
 
 
 def test_a_set_that_states_one_diameter_has_cells_of_more(tiny_model, dataset_folder):

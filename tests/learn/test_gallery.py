@@ -5,7 +5,8 @@ import imageio.v3 as imageio
 import pytest
 import torch
 
-from celltally.learn.gallery import PATCHES, PICTURE, iter_gallery
+from celltally.explain.gallery import PATCHES, PICTURE
+from celltally.learn.gallery import iter_gallery
 from celltally.learn.push import iter_project
 from celltally.progress import drain
 
@@ -29,7 +30,7 @@ def gallery_of(network, images, cc0=frozenset({"blobs"})):
 
 
 def test_the_first_patch_is_the_prototypes_own_place(network, images):
-    places = drain(iter_project(network, images, **WHERE))
+    places = drain(iter_project(network, images, **WHERE)).places
     gallery = gallery_of(network, images)
     for place, record in zip(places, gallery.prototypes, strict=True):
         patch = record.patches[0]

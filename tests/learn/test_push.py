@@ -25,7 +25,7 @@ def network(tiny_model):
 
 
 def project(network, images):
-    return drain(iter_project(network, images, nominal_px=12.0, device=CPU))
+    return drain(iter_project(network, images, nominal_px=12.0, device=CPU)).places
 
 
 def features_of(network, image):
@@ -93,3 +93,17 @@ def test_without_dots_nothing_is_projected(network, prepared_images):
     places = project(network, prepared_images(counts=[5], labels="counts"))
     assert torch.equal(network.prototypes, before)
     assert places == [None] * 4
+
+
+def test_which_prototypes_were_nearer_to_the_other_group(network, prepared_images):
+    images = prepared_images(counts=[6, 7])
+    first = drain(iter_project(network, images, nominal_px=12.0, device=CPU))
+    cell, background = (first.places[k].feature for k in (0, 2))
+    network.set_prototypes(torch.stack([cell, background, background, cell]))
+    again = drain(iter_project(network, images, nominal_px=12.0, device=CPU))
+    assert again.astray == (False, True, False, True)
+
+
+def test_without_dots_no_prototype_is_astray(network, prepared_images):
+    images = prepared_images(counts=[5], labels="counts")
+    assert drain(iter_project(network, images, nominal_px=12.0, device=CPU)).astray == (False,) * 4

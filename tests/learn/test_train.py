@@ -9,6 +9,7 @@ from celltally.errors import UserError
 from celltally.learn import train as train_module
 from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.fit import FitConfig
+from celltally.learn.push import Projection
 from celltally.learn.seen import image_hash
 from celltally.learn.train import iter_train, make_plan, possible_stages
 from celltally.learn.validate import validate
@@ -506,6 +507,7 @@ def test_what_validation_judges_was_projected_before(train, data, tmp_path, monk
     def project(network, images, **where):
         finished.append(network)
         yield Progress(1, 1, "projecting")
+        return Projection([], ())
 
     def judge(network, images, device):
         judged.append(network)
@@ -522,6 +524,27 @@ def test_what_validation_judges_was_projected_before(train, data, tmp_path, monk
     drain(job)
     assert judged == finished
     assert len(judged) > 3
+
+
+def test_what_the_projection_did_is_on_record(train, data, tmp_path):
+    """Of the step that was kept; the figures after the refit are those of the model."""
+    record = drain(train(data)).record
+    figures = record.metrics["blobs"]
+    assert {"mae", "mae_before_projection", "mae_projected"} <= figures.keys()
+    words = record.training["projection"]
+    assert f"{figures['mae_before_projection']:.3g} cells before it" in words
+    assert f"{figures['mae_projected']:.3g} after it" in words
+    assert f"{figures['mae']:.3g} with the last layer refitted" in words
+    assert 1 <= record.training["distinct prototypes before projection"] <= 4
+    assert 0 <= record.training["prototypes astray before projection"] <= 4
+    assert words in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_where_nothing_was_projected_nothing_is_said_of_it(train, dataset_folder, tiny_config):
+    counted = dataset_folder("counted", [4, 8, 6, 10, 5, 7], labels="counts")
+    record = drain(train(counted)).record
+    assert "projection" not in record.training
+    assert set(record.metrics["counted"]) == {"n", "mae", "bias", "mean_count"}
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -12,6 +12,7 @@ from celltally.errors import UserError
 from celltally.explain.saliency import saliency
 from celltally.model import Model
 from celltally.networks import (
+    HasPieces,
     HasPrototypes,
     HasStages,
     HasVariance,
@@ -121,6 +122,18 @@ def lessons_of(network):
 def target_for(images, density):
     mask = (images[:, :1] > 0.5).float()
     return Target(density.sum(dim=(1, 2, 3)), density, None, mask)
+
+
+def test_pieces_are_the_whole(network):
+    if not isinstance(network, HasPieces):
+        pytest.skip("the network looks at all of it at once")
+    images, seen = images_for(network), []
+    with torch.no_grad():
+        output = drain(network.iter_forward(images), seen.append)
+        whole = network(images)
+    assert torch.equal(output.density, whole.density)
+    assert torch.equal(output.log_variance, whole.log_variance)
+    assert (seen[-1].done, {step.total for step in seen}) == (seen[-1].total, {seen[-1].total})
 
 
 def test_every_family_has_instances_here():

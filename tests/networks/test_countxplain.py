@@ -218,7 +218,7 @@ def test_each_part_trains_its_own_parameters(network, prepared_images):
 
 def test_prototypes_are_projected_at_a_stride_of_8(network, prepared_images):
     images = prepared_images(counts=[4, 6])
-    places = drain(iter_project(network, images, **WHERE))
+    places = drain(iter_project(network, images, **WHERE)).places
     assert len({place.place for place in places}) == 6
     for k, place in enumerate(places):
         y, x = place.cell
@@ -246,7 +246,7 @@ def test_the_last_layer_is_refitted_among_what_contributes(cell_only, prepared_i
 
 def test_the_gallery_shows_the_places_of_the_prototypes(network, prepared_images):
     images = prepared_images(counts=[4, 6, 5])
-    places = drain(iter_project(network, images, **WHERE))
+    places = drain(iter_project(network, images, **WHERE)).places
     gallery = drain(iter_gallery(network, images, cc0=frozenset({"blobs"}), **WHERE))
     for place, record in zip(places, gallery.prototypes, strict=True):
         patch = record.patches[0]

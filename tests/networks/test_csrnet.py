@@ -118,7 +118,7 @@ def test_narrow_networks_start_with_signals_as_large(monkeypatch):
         torch.manual_seed(0)
         layers = csrnet.CSRNetLayers(width)
         with torch.no_grad():
-            before = layers.front((images - layers.mean) / layers.deviation)
+            before = layers.front(layers.colours(images))
             sizes.append(float(layers.back(before).square().mean() / before.square().mean()))
     assert sizes[0] == pytest.approx(sizes[1], rel=1.0)
 
@@ -135,7 +135,7 @@ def test_imagenet_weights_are_taken_over(narrow, monkeypatch):
         asked.append((url, options["weights_only"], options["check_hash"]))
         return dict(vgg.state_dict())
 
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", fetch)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
     network = build("csrnet", {"pretrained": True})
     theirs = vgg["features"][: len(network.layers.front)].state_dict()
     ours = network.layers.front.state_dict()
@@ -152,7 +152,7 @@ def test_imagenet_weights_that_cannot_be_fetched(narrow, monkeypatch, error):
     def fetch(url, **options):
         raise error
 
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", fetch)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
     with pytest.raises(UserError, match=r"cannot be fetched .*(route|hash).*without 'pretrained'"):
         build("csrnet", {"pretrained": True})
 

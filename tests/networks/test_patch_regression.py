@@ -27,7 +27,8 @@ class Sum(nn.Module):
 
     def __init__(self, network: PatchRegression) -> None:
         super().__init__()
-        self.mean, self.deviation = network.mean[0], network.deviation[0]
+        colours = network.colours
+        self.mean, self.deviation = colours.mean[0], colours.deviation[0]
 
     def forward(self, x):
         return (x[:, 0] * self.deviation + self.mean).sum(dim=(1, 2))[:, None]

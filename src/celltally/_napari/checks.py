@@ -26,6 +26,8 @@ __all__ = [
 
 #: Cells rescaled by more than this look unlike anything that was learned.
 LARGEST_RESCALING = 6.0
+#: Diameters that differ by less than this factor show an image on the same scale.
+SAME_SCALE = 1.1
 
 
 def shape_problem(shape: Sequence[int], *, rgb: bool) -> str | None:
@@ -102,10 +104,13 @@ def unlike_training(
         Cell diameter that is set, or None where unknown.
     """
     statistics, ranges = dict(looked.statistics), calibration.ranges
+    appearance = looked.appearance
     if statistics:
         if diameter_px is not None and looked.diameter_px is not None:
             statistics["diameter_px"] = diameter_px
             statistics["diameter_ratio"] = diameter_px / looked.diameter_px
+            if not 1 / SAME_SCALE < statistics["diameter_ratio"] < SAME_SCALE:
+                appearance = {}  # it was looked at on another scale
         # The others are known only when the image was counted.
         ranges = {name: seen for name, seen in ranges.items() if name in statistics}
     uncounted = np.zeros((1, 1, 1), dtype=np.float32)
@@ -119,6 +124,7 @@ def unlike_training(
             model="",
             model_sha256="",
             statistics=statistics,
+            appearance=appearance,
         ),
         replace(calibration, ranges=ranges),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["camera", "camera_events"]
+__all__ = ["camera", "camera_events", "fit_view"]
 
 
 def camera(viewer: Any) -> Any:
@@ -16,3 +17,11 @@ def camera(viewer: Any) -> Any:
 def camera_events(viewer: Any) -> Any:
     """Return the events of the viewer's camera."""
     return camera(viewer).events
+
+
+def fit_view(viewer: Any, layers: Sequence[Any]) -> None:
+    """Zoom so that layers fill the canvas; older versions can only show all layers."""
+    try:
+        viewer.reset_view(layers=layers)
+    except TypeError:
+        viewer.reset_view()

@@ -19,6 +19,7 @@ __all__ = [
     "Column",
     "Row",
     "Section",
+    "evenly",
     "hint",
     "line",
     "spread",
@@ -119,6 +120,14 @@ def line() -> QFrame:
     frame.setFixedHeight(1)
     frame.setStyleSheet("background: rgba(128, 128, 128, 90); border: none;")
     return frame
+
+
+def evenly(*widgets: QWidget) -> QWidget:
+    """Widgets side by side, each of the same width."""
+    box = spread(*widgets)
+    for i in range(len(widgets)):
+        box.layout().setStretch(i, 1)
+    return box
 
 
 def spread(*widgets: QWidget, stretch: int | None = None) -> QWidget:

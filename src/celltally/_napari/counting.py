@@ -23,6 +23,7 @@ __all__ = [
     "count_job",
     "list_models_job",
     "load_again",
+    "load_record",
     "look_job",
     "with_dots",
 ]
@@ -59,7 +60,8 @@ class PlaneCount:
 _loaded: list[Model] = []
 
 
-def _load(record: ModelRecord) -> Model:
+def load_record(record: ModelRecord) -> Model:
+    """Load a model, unless it is the one that was used last."""
     from celltally import zoo
 
     model = next((m for m in _loaded if _folder_of(m.record) == _folder_of(record)), None)
@@ -93,7 +95,7 @@ def load_again(name: str, sha256: str) -> Model:
             f"the model {name!r} that made this count is gone or was changed since; "
             "count the image again"
         )
-    return _load(next((record for record in same if record.name == name), same[0]))
+    return load_record(next((record for record in same if record.name == name), same[0]))
 
 
 def count_job(
@@ -116,7 +118,7 @@ def count_job(
     preload_torch()
     from celltally.predict import iter_predict
 
-    model = _load(record)
+    model = load_record(record)
     yield Progress(0, 0, "Reading the image")
     pixels = plane.read()
     yield Progress(0, 0, "Counting")
@@ -145,7 +147,7 @@ class Looked:
         Colour that shows the cells; None for all, or where there is no choice.
     diameter_px
         Cell diameter; None where nothing can be estimated.
-    statistics
+    statistics, appearance
         Of the image, to compare it with those a model knows; empty where it shows
         nothing.
     """
@@ -153,6 +155,7 @@ class Looked:
     channel: str | None
     diameter_px: float | None
     statistics: Mapping[str, float] = field(default_factory=dict)
+    appearance: Mapping[str, float] = field(default_factory=dict)
 
 
 def look_job(plane: Plane, *, guess: bool) -> Generator[Progress, None, Looked]:
@@ -166,6 +169,7 @@ def look_job(plane: Plane, *, guess: bool) -> Generator[Progress, None, Looked]:
         says that the channel is to be guessed, too.
     """
     yield Progress(0, 0, "Looking at the image")
+    from celltally.appearance import appearance
     from celltally.diameter import diameter_of
     from celltally.preprocess import image_statistics, normalise
 
@@ -175,7 +179,10 @@ def look_job(plane: Plane, *, guess: bool) -> Generator[Progress, None, Looked]:
     except UserError:
         return Looked(channel, None)  # it shows nothing to measure; the user may type a number
     diameter = None if scaling.empty else diameter_of(values)
-    return Looked(channel, diameter, image_statistics(values, scaling) if diameter else {})
+    if not diameter:
+        return Looked(channel, diameter)
+    statistics = image_statistics(values, scaling)
+    return Looked(channel, diameter, statistics, appearance(values, diameter))
 
 
 def list_models_job() -> Generator[Progress, None, list[ModelRecord]]:

@@ -50,10 +50,15 @@ class Docked(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area = scroll
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(WIDTH)
+
+    def bring_into_view(self, part: QWidget) -> None:
+        """Scroll until a part is seen, where it is laid out already."""
+        self._area.ensureWidgetVisible(part, 0, 8)
 
     def leave(self) -> None:
         """Hear nothing more of the viewer, and end what runs; called before the end."""

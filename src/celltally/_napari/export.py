@@ -24,8 +24,27 @@ def image_name(layer: Any) -> str:
     return str(layer.name)
 
 
-def write_counts(path: str | Path, counted: PlaneCount, interval: Interval, n_dots: int) -> None:
+def write_counts(
+    path: str | Path,
+    counted: PlaneCount,
+    interval: Interval,
+    n_dots: int,
+    *,
+    count: float | None = None,
+    correction: str = "",
+) -> None:
     """Write a row with the columns of ``counts.csv``; a table of ours at the place grows by it.
+
+    Parameters
+    ----------
+    path
+        The table.
+    counted, interval, n_dots
+        What was counted.
+    count
+        The count after corrections; None: the prediction's.
+    correction
+        In words, what was corrected.
 
     Raises
     ------
@@ -33,7 +52,7 @@ def write_counts(path: str | Path, counted: PlaneCount, interval: Interval, n_do
         When the place holds something else, or cannot be written to.
     """
     from celltally.batch.row import count_row
-    from celltally.batch.table import CountsFile, check_writable, one_line, read_counts
+    from celltally.batch.table import CountsFile, check_writable, number, one_line, read_counts
 
     path = Path(path)
     earlier = read_counts(path)
@@ -46,6 +65,9 @@ def write_counts(path: str | Path, counted: PlaneCount, interval: Interval, n_do
         t=plane.index("T"),
         z=plane.index("Z"),
         seconds=prediction.seconds,
+        sentences=(correction,),
     )
+    if count is not None:
+        row["count"] = number(count, 4)
     with CountsFile(path, kept=earlier) as file:
         file.append(row)

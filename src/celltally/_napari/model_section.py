@@ -38,6 +38,7 @@ class ModelSection(Section):
         self._jobs = jobs
         self._calibration: Calibration | None = None
         self.loading = False
+        self._wanted: str | None = None
         self.model_box = GroupedBox()
         self.model_box.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -78,7 +79,8 @@ class ModelSection(Section):
         hint(self.warning, "\n".join(warnings))
 
     def reload(self) -> None:
-        """List the models at hand, beside the window."""
+        """List the models at hand, beside the window; the chosen one stays chosen."""
+        self._wanted = self.record.name if self.record is not None else self._wanted
         self.loading = True
         self.model_box.setEnabled(False)
         with QSignalBlocker(self.model_box):
@@ -98,7 +100,7 @@ class ModelSection(Section):
         self._chosen()
 
     def _fill(self, records: list[ModelRecord]) -> None:
-        """List the models, those of published architectures apart, and choose the first."""
+        """List the models, those of published architectures apart; the first is chosen at first."""
         box = self.model_box
         box.clear()
         for record in records:
@@ -111,8 +113,9 @@ class ModelSection(Section):
         if not records:
             box.addItem("no model found")
             return
+        chosen = next((record for record in records if record.name == self._wanted), records[0])
         rows = range(box.count())
-        box.setCurrentIndex(next(row for row in rows if box.itemData(row) == records[0]))
+        box.setCurrentIndex(next(row for row in rows if box.itemData(row) == chosen))
 
     def _chosen(self, index: int = 0) -> None:
         record = self.record

@@ -47,8 +47,10 @@ class ResultSection(Section):
         self._counted: PlaneCount | None = None
         self._interval: Interval | None = None
         self._n_dots = 0
+        self._count = 0.0
         self.empty = wrapped("Nothing is counted yet.")
         self.count_label = text(name="count", style="font-size: 22px; font-weight: bold;")
+        self.correction_label = wrapped(name="correction")
         self.interval_label = text(name="interval", style="font-size: 14px;")
         self.level_box = QComboBox()
         for level in LEVELS:
@@ -66,6 +68,7 @@ class ResultSection(Section):
         self._build_buttons()
         for part in (
             self.count_label,
+            self.correction_label,
             spread(self.level_box, self.interval_label, stretch=1),
             self.kind_label,
             self.dots_label,
@@ -135,6 +138,11 @@ class ResultSection(Section):
         return self._interval
 
     @property
+    def count(self) -> float:
+        """The count that is shown."""
+        return self._count
+
+    @property
     def n_dots(self) -> int:
         """The number of dots that is shown."""
         return self._n_dots
@@ -146,7 +154,7 @@ class ResultSection(Section):
         self.empty.setVisible(True)
         for part in self._parts:
             part.setVisible(False)
-        for label in (self.kind_label, self.origin_label, self.note_label):
+        for label in (self.correction_label, self.kind_label, self.origin_label, self.note_label):
             hint(label, "")
 
     def show_counted(self, counted: PlaneCount, threshold: float | None = None) -> None:
@@ -160,7 +168,7 @@ class ResultSection(Section):
         self.empty.setVisible(False)
         for part in self._parts:
             part.setVisible(True)
-        self.count_label.setText(texts.cells(prediction.count))
+        self.show_count(prediction.count)
         plane = counted.plane
         where = (plane.text, f"{plane.channel} channel" if plane.channel else "")
         told = (
@@ -170,6 +178,12 @@ class ResultSection(Section):
         )
         hint(self.origin_label, "\n".join(line for line in told if line))
         hint(self.note_label, "\n".join(prediction.notes))
+
+    def show_count(self, count: float, correction: str = "") -> None:
+        """Show the count, and in words what was corrected in it."""
+        self._count = count
+        self.count_label.setText(texts.cells(count))
+        hint(self.correction_label, correction)
 
     def show_interval(self, interval: Interval) -> None:
         """Show how sure the count is."""
@@ -182,8 +196,7 @@ class ResultSection(Section):
         if self._counted is None:
             return
         self._n_dots = n_dots
-        count = self._counted.prediction.count
-        self.dots_label.setText(f"{texts.dots(n_dots, count)} {note}".strip())
+        self.dots_label.setText(f"{texts.dots(n_dots, self._count)} {note}".strip())
 
     # ---- threshold ----
 
@@ -213,7 +226,7 @@ class ResultSection(Section):
         """Return what *Copy* puts on the clipboard: plain digits between tabs."""
         if self._counted is None or self._interval is None:
             return ""
-        values = (self._counted.prediction.count, self._interval.low, self._interval.high)
+        values = (self._count, self._interval.low, self._interval.high)
         digits = [f"{v:.0f}" if np.isfinite(v) else "" for v in values]
         return "\t".join([*digits, str(self._n_dots)])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
-from napari.layers import Image
+from napari.layers import Image, Layer
+from napari.utils.events import EventEmitter
 from qtpy.QtCore import QTimer, Signal
 
 from celltally._napari import texts
@@ -49,6 +51,8 @@ class SubjectSection(Section):
         self._viewer = viewer
         self._key: str | None = None
         self._gone = False
+        # Weakly: what is no layer any more must not be kept.
+        self._heard: WeakSet[Layer] = WeakSet()
         self.subject: Subject | None = None
         self.words = wrapped(name="subject")
         self.column.addWidget(self.words)
@@ -67,26 +71,26 @@ class SubjectSection(Section):
         self._viewer.layers.events.inserted.disconnect(self._changed)
         self._viewer.layers.events.removed.disconnect(self._changed)
         self._viewer.layers.selection.events.active.disconnect(self._changed)
-        for layer in self._viewer.layers:
-            layer.events.name.disconnect(self._changed)
-            if isinstance(layer, Image):
-                layer.events.data.disconnect(self._changed)
-                layer.events.visible.disconnect(self._changed)
+        self._hear(WeakSet())
 
     def _changed(self, event: Any = None) -> None:
         self._soon.start(0)
+
+    def _hear(self, layers: WeakSet[Layer]) -> None:
+        """Hear of these layers, and no more of others, such as those that were removed."""
+        for layer in self._heard - layers:
+            for emitter in _emitters(layer):
+                emitter.disconnect(self._changed)
+        for layer in layers - self._heard:
+            for emitter in _emitters(layer):
+                emitter.connect(self._changed)
+        self._heard = layers
 
     def refresh(self) -> None:
         """Look anew at what there is to explain."""
         if self._gone:
             return
-        for layer in self._viewer.layers:
-            layer.events.name.disconnect(self._changed)
-            layer.events.name.connect(self._changed)
-            if isinstance(layer, Image):  # a density that is counted anew keeps its layer
-                for emitter in (layer.events.data, layer.events.visible):
-                    emitter.disconnect(self._changed)
-                    emitter.connect(self._changed)
+        self._hear(WeakSet(self._viewer.layers))
         image = self._image()
         self._key = None if image is None else key_of(image)
         counted = None if image is None else self._counted(image)
@@ -111,6 +115,14 @@ class SubjectSection(Section):
     def _counted(self, image: Image) -> PlaneCount | None:
         density = density_layer(self._viewer.layers, key_of(image))
         return None if density is None else kept(density, "counted")
+
+
+def _emitters(layer: Layer) -> list[EventEmitter]:
+    """Give what tells of changes that matter here."""
+    names = ["name"]
+    if isinstance(layer, Image):  # a density that is counted anew keeps its layer
+        names += ["data", "visible"]
+    return [getattr(layer.events, name) for name in names]
 
 
 def _words(image: Image | None, counted: PlaneCount | None) -> str:

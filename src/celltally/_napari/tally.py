@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Points
 from napari.utils.notifications import show_error, show_info
+from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from celltally._napari import counting, export
@@ -34,8 +35,10 @@ from celltally._napari.layers import (
 )
 from celltally._napari.model_section import ModelSection
 from celltally._napari.planes import key_of
+from celltally._napari.regions_section import RegionsSection
 from celltally._napari.result_section import ResultSection
 from celltally._napari.texts import number
+from celltally._napari.uncertainty_section import UncertaintyBox
 from celltally.types import Dots
 
 if TYPE_CHECKING:
@@ -79,7 +82,15 @@ class TallyWidget(Docked):
         self.model = ModelSection(self.jobs)
         self.count_section = CountSection()
         self.result = ResultSection()
-        self.lay_out(self.image, line(), self.model, self.count_section, line(), self.result)
+        self.regions = RegionsSection(
+            napari_viewer, self.jobs, self.image.plane, self._dot_positions
+        )
+        self.uncertainty = UncertaintyBox(napari_viewer, self.jobs)
+        self.result.column.addWidget(self.uncertainty)
+        self.lay_out(
+            self.image, line(), self.model, self.count_section, line(), self.result, line(),
+            self.regions,
+        )  # fmt: skip
         self._follow = QTimer(self)
         self._follow.setSingleShot(True)
         self._follow.setInterval(FOLLOW_AFTER)
@@ -95,6 +106,8 @@ class TallyWidget(Docked):
         self.count_section.cancelled.connect(self.cancel)
         self.result.threshold_changed.connect(self._threshold_changed)
         self.result.level_changed.connect(self._show_interval)
+        self.result.level_changed.connect(lambda: self.regions.show_level(self.result.level))
+        self.regions.corrected.connect(self._show_corrected)
         self.result.save_counts.connect(self.save_counts)
         self.result.save_dots.connect(self.save_dots)
         self._hook_viewer()
@@ -106,13 +119,14 @@ class TallyWidget(Docked):
         camera = camera_events(self.viewer)
         camera.center.connect(self._view_moved)
         camera.zoom.connect(self._view_moved)
-        image, jobs, moved = self.image, self.jobs, self._view_moved
+        image, regions, jobs, moved = self.image, self.regions, self.jobs, self._view_moved
         removed, forget = self.viewer.layers.events.removed, self._layer_removed
         removed.connect(forget)
 
         def unhook(*_: object) -> None:
             jobs.stop()
             image.disconnect_viewer()
+            regions.disconnect_viewer()
             camera.center.disconnect(moved)
             camera.zoom.disconnect(moved)
             removed.disconnect(forget)
@@ -124,6 +138,7 @@ class TallyWidget(Docked):
         """Hear nothing more of the viewer and its dots, and end what runs."""
         self._follow.stop()
         self._soon.stop()
+        self.regions.leave()
         self._unhook()
         for layer in self.viewer.layers:
             if isinstance(layer, Points):
@@ -142,6 +157,7 @@ class TallyWidget(Docked):
 
     def _refresh(self) -> None:
         self.model.warn(self.image.diameter_px, self.image.seen)
+        self.regions.show_pixel_size(self.image.pixel_um)
         if self.running:
             return
         problem = self.problem()
@@ -240,6 +256,8 @@ class TallyWidget(Docked):
         """Show the result of the chosen image, if it was counted."""
         key = self._key()
         result = self._remembered(key) if key is not None else None
+        for section in (self.regions, self.uncertainty):
+            section.show_image(self.image.layer, result.counted if result else None)
         if key is None or result is None:
             self.result.clear()
             return
@@ -254,10 +272,20 @@ class TallyWidget(Docked):
         from celltally import intervals
 
         result = self._results.get(self._key() or "")
-        if result is not None:
-            self.result.show_interval(
-                intervals.of(result.counted.prediction, level=self.result.level)
-            )
+        if result is None:
+            return
+        prediction, level = result.counted.prediction, self.result.level
+        if self.regions.correction is None:
+            self.result.show_count(prediction.count)
+            self.result.show_interval(intervals.of(prediction, level=level))
+        else:
+            found, words = self.regions.correction
+            self.result.show_count(found.count, words)
+            self.result.show_interval(found.interval(prediction, level))
+
+    def _show_corrected(self) -> None:
+        self._show_interval()
+        self._show_dots(self._key() or "")
 
     # ---- dots ----
 
@@ -313,14 +341,17 @@ class TallyWidget(Docked):
         result = self._results.get(key)
         if result is None:
             return
-        n_found = result.n_dots
+        n_found, corrected = result.n_dots, self.regions.correction
         layer = dots_layer(self.viewer.layers, key)
-        if n_found <= MOST_DOTS:
-            self.result.show_dots(n_found if layer is None else len(layer.data))
-            return
+        self.regions.dots_changed()
         n_shown = 0 if layer is None else len(layer.data)
+        n_dots = n_found if layer is None or n_found > MOST_DOTS else n_shown
+        n_dots = n_dots if corrected is None else corrected[0].n_dots
+        if n_found <= MOST_DOTS:
+            self.result.show_dots(n_dots)
+            return
         self.result.show_dots(
-            n_found,
+            n_dots,
             f"The {number(n_shown)} in view are shown" if n_shown else "Zoom in to see them",
         )
 
@@ -335,6 +366,14 @@ class TallyWidget(Docked):
                     self._show_dots(key)
 
     # ---- out of napari ----
+
+    def _dot_positions(self) -> NDArray[np.float64]:
+        """Where the dots of the chosen image are that were not removed."""
+        key = self._key()
+        if key is None or key not in self._results:
+            return np.empty((0, 2))
+        dots = self._dots(key)
+        return dots.yx[dots.state != "removed"]
 
     def _dots(self, key: str) -> Dots:
         """All dots, with what a human changed."""
@@ -356,7 +395,9 @@ class TallyWidget(Docked):
         interval = self.result.interval
         if key is not None and key in self._results and interval is not None:
             counted, n_dots = self._results[key].counted, self.result.n_dots
-            self._save(path, lambda: export.write_counts(path, counted, interval, n_dots))
+            corrected = self.regions.correction
+            after = {"count": self.result.count, "correction": corrected[1]} if corrected else {}
+            self._save(path, lambda: export.write_counts(path, counted, interval, n_dots, **after))
 
     def _save(self, path: str, write: Any) -> None:
         try:

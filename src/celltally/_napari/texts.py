@@ -7,6 +7,7 @@ import math
 from celltally.types import Interval
 
 __all__ = [
+    "amount",
     "cells",
     "dots",
     "interval_range",
@@ -28,6 +29,15 @@ def number(value: float) -> str:
 def cells(value: float) -> str:
     """``1 234 cells``."""
     return f"{number(value)} {'cell' if round(value) == 1 else 'cells'}"
+
+
+def amount(value: float) -> str:
+    """Write a part of a count: ``12.3``, ``0.012``; whole from 100 on."""
+    if abs(value) >= 99.95:
+        return number(value)
+    if abs(value) >= 0.95:
+        return f"{value:.1f}"
+    return f"{value:.2g}" if abs(value) >= 0.001 else "0.000"
 
 
 def percent(level: float) -> str:

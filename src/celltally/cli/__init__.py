@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from celltally import __version__
-from celltally.cli import counting, evaluating, learning, looking
+from celltally.cli import counting, evaluating, explaining, learning, looking, totals
 from celltally.cli._output import INTERRUPTED, failure, say
 from celltally.errors import UserError
 
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (counting, learning, evaluating, looking):
+for module in (counting, learning, evaluating, explaining, looking, totals):
     module.register(app)
 
 

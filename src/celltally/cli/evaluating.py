@@ -34,7 +34,7 @@ def evaluate(
     model: ModelName = "general",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for metrics.json, per_image.csv and plots."),
+        typer.Option(metavar="DIR", help="Folder for metrics.json, tables and plots."),
     ] = None,
     diameter: Annotated[
         str | None,
@@ -43,6 +43,12 @@ def evaluate(
             help="Cell diameter in pixels, or auto to estimate it; else the data set's.",
         ),
     ] = None,
+    explanations: Annotated[
+        bool,
+        typer.Option(
+            "--explanations", help="Measure the explanations of a model with prototypes as well."
+        ),
+    ] = False,
     level: Level = 0.95,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -55,7 +61,10 @@ def evaluate(
     size = _parse_diameter(diameter)
     from celltally.evaluate.report import iter_evaluate
 
-    job = iter_evaluate(data, model=model, out=out, diameter=size, level=level, device=device)
+    job = iter_evaluate(
+        data, model=model, out=out, diameter=size, level=level, device=device,
+        explanations=explanations,
+    )  # fmt: skip
     try:
         report = follow(job, "evaluating", lambda draw, step: draw(step) if step.total else None)
     except KeyboardInterrupt:
@@ -64,7 +73,8 @@ def evaluate(
     if as_json:
         print_json(report.to_dict())
     else:
-        print_table(("figure", "value"), [(k, _figure(v)) for k, v in report.metrics.items()])
+        figures = {**report.metrics, **report.explanations}
+        print_table(("figure", "value"), [(k, _figure(v)) for k, v in figures.items()])
         say(f"{report.model} on {report.dataset}; cell diameter: {report.diameter}.")
     for note in report.notes:
         say(note)

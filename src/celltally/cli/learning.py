@@ -18,7 +18,7 @@ from celltally.errors import UserError
 
 if TYPE_CHECKING:
     from celltally.model import Model
-    from celltally.types import Progress
+    from celltally.types import Calibration, Progress
 
 __all__ = ["register"]
 
@@ -273,16 +273,36 @@ def _run(
                 "path": str(out),
                 "sha256": record.sha256,
                 "calibrated": model.calibration is not None,
+                "interval_kind": None if model.calibration is None else model.calibration.kind,
+                "groups": None if model.calibration is None else model.calibration.groups,
                 "training": dict(record.training),
                 "metrics": dict(record.metrics),
             }
         )
         return
     print(f"{out}\t{record.sha256[:12]}")
+    if what == "training" and (projection := record.training.get("projection")):
+        say(f"Projection of the prototypes: {projection}.")
     if what == "training" and (left_out := record.training.get("left out")):
         say(f"Left out were {left_out}.")
+    if what == "calibrating" and model.calibration is not None:
+        say(_enough(model.calibration))
     if model.calibration is None:
         say("It has no calibrated intervals: there was no data for them (see --calibrate).")
+
+
+def _enough(calibration: Calibration) -> str:
+    """Say whether the images were enough, and how many more are needed."""
+    from celltally.intervals import MIN_GROUPS
+
+    n, groups = calibration.n, calibration.groups
+    counted = f"{n} image{'s' * (n != 1)} in {groups} independent group{'s' * (groups != 1)}"
+    if groups >= MIN_GROUPS:
+        return f"Calibrated on {counted}."
+    return (
+        f"Provisional, on {counted}: {MIN_GROUPS - groups} more needed for a calibrated interval "
+        f"(at least {MIN_GROUPS} groups)."
+    )
 
 
 class _Clock:

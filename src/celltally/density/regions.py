@@ -69,26 +69,45 @@ class RegionSums:
         ValueError
             For corners that are not finite.
         """
-        corners = self.grid.to_cells(polygon)
+        corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
         if not np.isfinite(corners).all():
             raise ValueError("a polygon's corners are finite numbers")
         if len(corners) < 3:
             return np.zeros(len(self.maps))
+        mass = self.along(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1))
+        # Corners may run either way round.
+        return mass if _signed_area(corners) >= 0 else -mass
+
+    def along(self, outline: ArrayLike) -> NDArray[np.float64]:
+        """Mass of each map inside an outline.
+
+        Parameters
+        ----------
+        outline
+            ``(m, 2, 2)`` its pieces from end to end, (y, x) in image pixels, directed as by
+            ``Overlay.outline``. What lies beyond the maps has no mass.
+
+        Returns
+        -------
+        ndarray
+            ``(K,)`` float64.
+        """
+        ends = self.grid.to_cells(outline).reshape(-1, 2, 2)
         height, width = self.grid.shape
-        pieces = _pieces(corners, height, width)
+        pieces = _pieces(ends[:, 0], ends[:, 1], height, width)
         y, x = 0.5 * (pieces[:, 0] + pieces[:, 1]).T
         # Above and below the maps there is no mass, and to their left; to the right of
         # them D is the mass of the whole row.
         seen = (y > 0) & (y < height) & (x > 0)
+        if not seen.any():
+            return np.zeros(len(self.maps))
         dy = np.diff(pieces[seen, :, 0], axis=1)[:, 0]
         row = np.clip(np.floor(y[seen]).astype(np.intp), 0, height - 1)
         x = np.minimum(x[seen], width)
         column = np.clip(np.floor(x).astype(np.intp), 0, width - 1)
         before, after = self._rows[:, row, column], self._rows[:, row, column + 1]
         mass: NDArray[np.float64] = (before + (after - before) * (x - column)) @ dy
-        # Corners may run either way round.
-        area = _signed_area(corners)
-        return mass if area >= 0 else -mass
+        return mass
 
 
 #: Those of the predictions that somebody still holds.
@@ -106,9 +125,10 @@ def region_sums(prediction: Prediction) -> RegionSums:
     return _kept[prediction]
 
 
-def _pieces(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """Edges of a polygon, cut where they cross borders of cells: ``(m, 2 ends, 2)``."""
-    start, stop = corners, np.roll(corners, -1, axis=0)
+def _pieces(
+    start: NDArray[np.float64], stop: NDArray[np.float64], height: int, width: int
+) -> NDArray[np.float64]:
+    """Edges, cut where they cross borders of cells: ``(m, 2 ends, 2)``."""
     edges, shares = [np.arange(len(start))] * 2, [np.zeros(len(start)), np.ones(len(start))]
     for axis, side in enumerate((height, width)):
         a, b = start[:, axis], stop[:, axis]
@@ -130,6 +150,6 @@ def _pieces(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np
 
 
 def _signed_area(corners: NDArray[np.float64]) -> float:
-    """Area of a polygon in cells; positive where D dy along it adds up to its mass."""
+    """Area of a polygon; positive where D dy along it adds up to its mass."""
     y, x = corners.T
     return float(0.5 * np.sum((x + np.roll(x, -1)) * (np.roll(y, -1) - y)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from celltally import intervals, zoo
 from celltally.density import Matching, dots_from_prediction, match_dots
@@ -27,6 +28,7 @@ from celltally.record import read_record
 from celltally.types import Prediction, Progress
 
 if TYPE_CHECKING:
+    from celltally.evaluate.explanations import Explaining, ImageMeasures
     from celltally.model import Model
 
 __all__ = ["PER_IMAGE", "Report", "iter_evaluate"]
@@ -60,6 +62,12 @@ class Report:
     reliability
         Nominal and observed coverage of the intervals of images and of random rectangles;
         see ``celltally.evaluate.reliability``. Empty for what has no intervals.
+    explanations
+        Figures of the explanations by name, see
+        ``celltally.evaluate.explanations.explanation_figures``; empty where they were not
+        asked for.
+    prototypes
+        A row per prototype, see ``per_prototype`` there.
     notes
         Sentences that the user should read.
     """
@@ -72,6 +80,8 @@ class Report:
     metrics: Mapping[str, float]
     per_image: pd.DataFrame
     reliability: pd.DataFrame = field(default_factory=pd.DataFrame)
+    explanations: Mapping[str, float] = field(default_factory=dict)
+    prototypes: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
 
     @property
@@ -81,14 +91,16 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the images, for JSON: the metrics, and what they belong to."""
+        explained = {"explanations": _finite(self.explanations)} if self.explanations else {}
         return {
-            **{k: v if math.isfinite(v) else None for k, v in self.metrics.items()},
+            **_finite(self.metrics),
             "dataset": self.dataset,
             "model": self.model,
             "model_sha256": self.model_sha256,
             "level": self.level,
             "diameter": self.diameter,
             "failed": self.failed,
+            **explained,
         }
 
 
@@ -99,6 +111,7 @@ class _Judged:
     row: dict[str, Any]
     matching: Matching | None = None
     hits: Hits = field(default_factory=list)
+    explained: ImageMeasures | None = None
 
 
 def iter_evaluate(
@@ -109,6 +122,7 @@ def iter_evaluate(
     diameter: float | Literal["auto"] | None = None,
     level: float = 0.95,
     device: str = "auto",
+    explanations: bool = False,
 ) -> Generator[Progress, None, Report]:
     """Count a data set's images and compare with its labels.
 
@@ -128,6 +142,9 @@ def iter_evaluate(
         Nominal coverage of the intervals, in (0, 1).
     device
         See ``predict``.
+    explanations
+        Whether to measure the explanations of a model with prototypes as well; ``out`` then
+        has ``explanations.csv``.
 
     Yields
     ------
@@ -143,7 +160,8 @@ def iter_evaluate(
     Raises
     ------
     UserError
-        For arguments that cannot be used, before any image is opened.
+        For arguments that cannot be used, and explanations of a model without prototypes,
+        before any image is opened.
     """
     if problem := intervals.check_level(level):
         raise UserError(problem)
@@ -160,17 +178,30 @@ def iter_evaluate(
 
     resolve_device(device)
     loaded = zoo.load(model)
+    explaining = None
+    if explanations:
+        from celltally.evaluate.explanations import Explaining
+
+        explaining = Explaining(loaded, len(dataset.samples), device)
     rng = np.random.default_rng(1)  # the same rectangles for every model
     judged: list[_Judged] = []
     for done, sample in enumerate(dataset.samples, start=1):
-        judged.append((yield from _judge(loaded, dataset, sample, used, level, device, rng)))
+        job = _judge(loaded, dataset, sample, used, level, device, rng, explaining)
+        judged.append((yield from job))
         yield Progress(done, len(dataset.samples), sample.image.name)
 
     table = pd.DataFrame([j.row for j in judged], columns=list(PER_IMAGE))
     good = table[table["status"] == "ok"]
     metrics = count_metrics(good["true"], good["count"], good["ci_low"], good["ci_high"], level)
     metrics |= dot_metrics([j.matching for j in judged if j.matching is not None])
+    figures: dict[str, float] = {}
+    prototypes = pd.DataFrame()
+    if explaining is not None:
+        explained = [j.explained for j in judged if j.explained is not None]
+        figures, prototypes = yield from explaining.finish(explained, used)
     report = Report(
+        explanations=figures,
+        prototypes=prototypes,
         notes=(dataset.note,) if dataset.note else (),
         dataset=dataset.name,
         model=loaded.name,
@@ -202,6 +233,7 @@ def _judge(
     level: float,
     device: str,
     rng: np.random.Generator,
+    explaining: Explaining | None = None,
 ) -> Generator[Progress, None, _Judged]:
     start = time.perf_counter()
     row: dict[str, Any] = dict.fromkeys(PER_IMAGE, math.nan)
@@ -209,7 +241,8 @@ def _judge(
     try:
         true = sample_dots(sample) if sample.dots is not None else None
         row["true"] = sample_count(sample)
-        prediction = yield from _predict(model, dataset, sample, diameter_px, device)
+        pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
+        prediction = yield from _predict(model, pixels, sample, diameter_px, device)
         interval = intervals.of(prediction, level)
         dots = dots_from_prediction(prediction)
         matching = None
@@ -222,6 +255,14 @@ def _judge(
                 "recall": matching.recall,
                 "f1": matching.f1,
             }
+        seconds = time.perf_counter() - start
+        explained = None
+        if explaining is not None:
+            yx = None if true is None else true.yx
+            cell = dataset.diameter_px or prediction.diameter_px
+            explained = yield from explaining.measure(
+                sample.image.name, pixels, prediction, yx, cell
+            )
     except Exception as error:
         return _Judged(row | {"status": "failed", "message": failure(error, sample.image)})
     row |= {
@@ -232,24 +273,32 @@ def _judge(
         "interval_kind": interval.kind,
         "n_dots": len(dots),
         "diameter_px": prediction.diameter_px,
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
         "status": "ok",
         "message": interval.reason,
     }
-    return _Judged(row, matching, judge_intervals(prediction, row["true"], true, rng))
+    hits = judge_intervals(prediction, row["true"], true, rng)
+    return _Judged(row, matching, hits, explained)
 
 
 def _predict(
-    model: Model, dataset: Dataset, sample: Sample, diameter_px: float | None, device: str
+    model: Model,
+    pixels: NDArray[Any],
+    sample: Sample,
+    diameter_px: float | None,
+    device: str,
 ) -> Generator[Progress, None, Prediction]:
     from celltally.predict import iter_predict
 
-    pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
     job = iter_predict(
         model, pixels, diameter_px=diameter_px, device=device, image=sample.image.name
     )
     # Tiles do not move the bar, but let a cancelled job end between them.
     return (yield from relay(job, lambda tile: Progress(0, 0, sample.image.name)))
+
+
+def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {k: v if math.isfinite(v) else None for k, v in figures.items()}
 
 
 def _make_folder(folder: Path) -> None:
@@ -267,6 +316,8 @@ def _write(report: Report, out: Path) -> Report:
         (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
         report.per_image.to_csv(out / "per_image.csv", index=False)
         report.reliability.to_csv(out / "reliability.csv", index=False)
+        if report.explanations:
+            report.prototypes.to_csv(out / "explanations.csv", index=False)
         notes = write_plots(report.per_image, report.level, out, report.reliability)
     except OSError as error:
         raise UserError(

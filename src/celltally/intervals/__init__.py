@@ -3,18 +3,41 @@
 from celltally.intervals.aleatoric import Scale, fit_scale
 from celltally.intervals.audit import AuditedTotal, audited_total
 from celltally.intervals.conformal import MIN_GROUPS, calibrate, score_quantile
+from celltally.intervals.corrected import Corrected, Measured, corrected, measure
+from celltally.intervals.likeness import MOST_APPEARANCES, known_appearances, likeness_score
 from celltally.intervals.of import check_level, count_in, of, unlike
+from celltally.intervals.recalibrate import (
+    Audit,
+    AuditSummary,
+    recalibrate,
+    still_needed,
+    summarise_audits,
+)
+from celltally.intervals.uncertainty import uncertainty
 
 __all__ = [
     "MIN_GROUPS",
+    "MOST_APPEARANCES",
+    "Audit",
+    "AuditSummary",
     "AuditedTotal",
+    "Corrected",
+    "Measured",
     "Scale",
     "audited_total",
     "calibrate",
     "check_level",
+    "corrected",
     "count_in",
     "fit_scale",
+    "known_appearances",
+    "likeness_score",
+    "measure",
     "of",
+    "recalibrate",
     "score_quantile",
+    "still_needed",
+    "summarise_audits",
+    "uncertainty",
     "unlike",
 ]

@@ -33,7 +33,7 @@ from celltally.intervals.aleatoric import Scale, fit_scale
 from celltally.intervals.difficulty import difficulty, make_neighbours
 from celltally.types import Calibration, RegionBin, RegionCalibration
 
-__all__ = ["MIN_GROUPS", "calibrate", "score_quantile"]
+__all__ = ["MIN_GROUPS", "calibrate", "level_curve", "score_quantile"]
 
 # Independent groups from which on the default level, 0.95, has a quantile.
 MIN_GROUPS = 19
@@ -121,7 +121,7 @@ def calibrate(
         alpha=scale.alpha,
         beta=scale.beta,
         gamma=scale.gamma,
-        scores=tuple(_level_curve(scores, group).tolist()),
+        scores=tuple(level_curve(scores, group).tolist()),
         n=len(count),
         groups=len(names),
         date=datetime.date.today().isoformat() if date is None else date,
@@ -222,7 +222,7 @@ def _calibrate_regions(
     for low, high in pairwise(edges):
         inside = (count >= low) & (count < high)
         _, members = np.unique(group[image[inside]], return_inverse=True)
-        curve = _level_curve(scores[inside], members, _SCORES_PER_BIN)
+        curve = level_curve(scores[inside], members, _SCORES_PER_BIN)
         scores_kept = tuple(float(f"{score:.5g}") for score in curve)
         bins.append(RegionBin(low, scores_kept, int(members.max()) + 1))
     return RegionCalibration(scale.alpha, scale.beta, scale.gamma, tuple(bins))
@@ -240,10 +240,18 @@ def _edges(count: NDArray[np.float64], group: NDArray[np.intp]) -> list[float]:
     return [*edges, math.inf]
 
 
-def _level_curve(
+def level_curve(
     scores: NDArray[np.float64], group: NDArray[np.intp], most: int = _SCORES_PER_GROUP
 ) -> NDArray[np.float64]:
-    """Sorted scores in which every group has equally many."""
+    """Sorted scores in which every group has equally many.
+
+    Parameters
+    ----------
+    scores, group
+        ``(n,)``, and the number of the group of each, from 0 on without gaps.
+    most
+        Most scores of a group.
+    """
     members = [np.sort(scores[group == g]) for g in range(int(group.max()) + 1)]
     each = min(max(len(m) for m in members), most)
     share = np.arange(1, each + 1)

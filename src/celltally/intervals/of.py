@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from celltally.density.inside import is_upright
+from celltally.density.overlay import Overlay
 from celltally.density.regions import region_sums
 from celltally.errors import UserError
 from celltally.intervals.aleatoric import Scale
 from celltally.intervals.conformal import MIN_GROUPS, score_quantile
 from celltally.intervals.difficulty import difficulty
+from celltally.intervals.likeness import UNLIKE, likeness_score, strangest
+from celltally.intervals.recalibrate import audit_doubt
 from celltally.types import (
     Calibration,
     Interval,
@@ -21,7 +26,10 @@ from celltally.types import (
     RegionCalibration,
 )
 
-__all__ = ["check_level", "count_in", "of", "unlike"]
+__all__ = ["Part", "check_level", "count_in", "interval_of", "of", "unlike"]
+
+#: Over what a count was summed.
+Part = Literal["image", "rectangle", "shape"]
 
 # What is said of a statistic below and above the range seen; {} takes "much " or "".
 _WORDS = {
@@ -40,6 +48,18 @@ _WORDS = {
     "colour": ("colours {}paler than any seen", "colours {}stronger than any seen"),
     "brightness": ("image {}darker than any seen", "image {}brighter than any seen"),
     "focus": ("image {}more blurred than any seen", "image {}sharper than any seen"),
+}
+
+#: What of an image a figure of its appearance tells of.
+_LOOKS = {
+    "size": "the size of its cells",
+    "level": "its brightness",
+    "strength": "how strong its structure is",
+    "skewness": "the shape of its structure",
+    "peakedness": "the shape of its structure",
+    "colour": "its colours",
+    "red": "its colours",
+    "blue": "its colours",
 }
 
 
@@ -61,6 +81,7 @@ def of(prediction: Prediction, level: float = 0.95, region: ArrayLike | None = N
         Nominal coverage, in (0, 1).
     region
         ``(n, 2)`` corners (y, x) of a polygon in image pixels; None for the whole image.
+        Where it crosses itself, its inside is where it is drawn filled (even–odd).
         The guarantee holds for random rectangles along the image's sides; a polygon of
         another shape gets the same interval, and ``reason`` calls it approximate.
 
@@ -79,16 +100,39 @@ def of(prediction: Prediction, level: float = 0.95, region: ArrayLike | None = N
     ValueError
         For corners that are not finite.
     """
+    if region is None:
+        variance = float(prediction.variance.sum(dtype=np.float64))
+        return interval_of(prediction, level, prediction.count, variance, "image")
+    if problem := check_level(level):
+        raise UserError(problem)
+    count, variance = _sums(prediction, region)
+    part: Part = "rectangle" if is_upright(region) else "shape"
+    return interval_of(prediction, level, count, variance, part)
+
+
+def interval_of(
+    prediction: Prediction, level: float, count: float, variance: float, part: Part
+) -> Interval:
+    """Interval of a count that was summed over an image or a part of it; see ``of``.
+
+    Parameters
+    ----------
+    prediction, level
+        As for ``of``.
+    count, variance
+        Sums of the density and of the variance map, not below zero.
+    part
+        Over what: the ``image``, a ``rectangle`` along its sides, or another ``shape``.
+    """
     if problem := check_level(level):
         raise UserError(problem)
     calibration = prediction.calibration
     if calibration is None or not calibration.scores:
         return _unbounded(level, "the model has no calibration")
-    count, variance = _sums(prediction, region)
     if not (math.isfinite(count) and math.isfinite(variance)):
         return _unbounded(level, "the prediction is not a finite number")
 
-    known, curve = _known(calibration, None if region is None else count)
+    known, curve = _known(calibration, None if part == "image" else count)
     hard = difficulty(calibration.neighbours, prediction.statistics, prediction.count)
     s = hard * float(Scale(known.alpha, known.beta, known.gamma)(variance, count))
     quantile, carried = score_quantile(curve, level)
@@ -96,15 +140,17 @@ def of(prediction: Prediction, level: float = 0.95, region: ArrayLike | None = N
     reason = ""
     if strange := unlike(prediction, calibration):
         kind, reason = "not calibrated", "; ".join(strange)
-    elif region is not None and calibration.regions is None:
+    elif part != "image" and calibration.regions is None:
         kind, reason = "provisional", "calibrated on whole images only, not on parts of them"
+    elif doubt := _audit_doubt(calibration, None if part == "image" else count):
+        kind, reason = "provisional", doubt
     elif not carried or curve.groups < MIN_GROUPS or calibration.kind == "provisional":
         kind = "provisional"
         groups = f"{curve.groups} independent group{'s' * (curve.groups != 1)}"
         reason = f"calibrated on {groups} of images only"
         if not carried:
             reason += f", too few for a level of {level!r}"
-    elif region is not None and not _is_upright(region):
+    elif part == "shape":
         reason = "approximate, as it was calibrated on rectangles"
     return Interval(max(count - quantile * s, 0.0), count + quantile * s, level, kind, reason)
 
@@ -114,11 +160,10 @@ def count_in(prediction: Prediction, region: ArrayLike) -> float:
     return _sums(prediction, region)[0]
 
 
-def _sums(prediction: Prediction, region: ArrayLike | None) -> tuple[float, float]:
-    """Count and variance of the image or of a region."""
-    if region is None:
-        return prediction.count, float(prediction.variance.sum(dtype=np.float64))
-    count, variance = region_sums(prediction).over(region)
+def _sums(prediction: Prediction, region: ArrayLike) -> tuple[float, float]:
+    """Count and variance of a region, of which nothing counts twice."""
+    outline = Overlay([[region]]).outline(lambda within: within[0])
+    count, variance = region_sums(prediction).along(outline)
     return max(float(count), 0.0), max(float(variance), 0.0)
 
 
@@ -132,10 +177,9 @@ def _known(
     return calibration.regions, [b for b in bins if b.low <= count][-1]
 
 
-def _is_upright(region: ArrayLike) -> bool:
-    """Whether a polygon is a rectangle along the image's sides."""
-    corners = np.asarray(region, dtype=float)
-    return len(corners) == 4 and all(len(np.unique(corners[:, axis])) == 2 for axis in (0, 1))
+def _audit_doubt(calibration: Calibration, count: float | None) -> str:
+    """Why audits do not calibrate an image (None) or a region with a count; "" where they do."""
+    return "" if calibration.audits is None else audit_doubt(calibration.audits, count)
 
 
 def unlike(prediction: Prediction, calibration: Calibration) -> tuple[str, ...]:
@@ -158,7 +202,22 @@ def unlike(prediction: Prediction, calibration: Calibration) -> tuple[str, ...]:
         times = high > 0 and value > 1.5 * high if above else value >= 0 and 1.5 * value < low
         much = "much " if gap > 0.5 * (high - low) or times else ""
         sentences.append(f"{words.format(much)} ({value:.3g}; seen: {low:.3g} to {high:.3g})")
+    # One number that is out of range says more than that the image is.
+    if not sentences and (looks := _looks_unlike(prediction, calibration)):
+        sentences.append(looks)
     return tuple(sentences)
+
+
+def _looks_unlike(prediction: Prediction, calibration: Calibration) -> str:
+    """Say that an image looks unlike those seen; empty where it does not."""
+    known, shown = calibration.appearances, prediction.appearance
+    if known is None or not shown:
+        return ""
+    score = likeness_score(known, shown)
+    if math.isnan(score) or score >= UNLIKE:
+        return ""
+    what = _LOOKS[strangest(known, shown).partition("_")[0]]
+    return f"the image looks unlike any seen, most of all in {what} (likeness {score:.2g})"
 
 
 def _unbounded(level: float, reason: str) -> Interval:

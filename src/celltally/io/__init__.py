@@ -7,6 +7,7 @@ from celltally.io.channels import COLOURS, channel_names, guess_channel, select_
 from celltally.io.density import is_celltally_density, write_density
 from celltally.io.dots import DOT_FORMATS, DotFormat, is_celltally_dots, read_dots, write_dots
 from celltally.io.images import IMAGE_SUFFIXES, find_images, list_scenes, read_image
+from celltally.io.regions import write_regions
 
 __all__ = [
     "COLOURS",
@@ -25,4 +26,5 @@ __all__ = [
     "select_pixels",
     "write_density",
     "write_dots",
+    "write_regions",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,22 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltally import intervals
+from celltally.appearance import APPEARANCE
 from celltally.density.rectangles import dots_inside, random_rectangles
 from celltally.density.regions import region_sums
 from celltally.errors import UserError
 from celltally.intervals.difficulty import LOGARITHMIC
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, read_datasets, sample_count, sample_dots
+from celltally.learn.looks import iter_looks
 from celltally.learn.seen import check_unseen
 from celltally.model import Model
 from celltally.predict import iter_predict
 from celltally.progress import relay
 from celltally.types import Prediction, Progress
 
-__all__ = ["calibrate_on", "iter_calibrate"]
+__all__ = ["calibrate_on", "iter_calibrate", "seen_ranges"]
 
 #: Statistics may lie this share of the seen range outside of it.
 MARGIN = 0.25
+#: Of cell diameters this share is left out at either end, for an estimate is far off now and
+#: then and that is no size of cells; the others may lie this share of their range outside it.
+RARE, DIAMETER_MARGIN = 0.01, 0.5
 #: Random rectangles per image that regions are calibrated with.
 RECTANGLES = 60
 
@@ -58,15 +64,32 @@ def iter_calibrate(
     pairs = [(d, s) for d in read_datasets(data) for s in d.samples]
     check_unseen(pairs, model.record, "calibrate")
     calibrated = yield from calibrate_on(model, pairs, device=device)
-    return calibrated.save(out)
+    parent = f"{model.name} (calibration {model.calibration_sha256[:12] or 'none'})"
+    told = {**model.record.training, "calibrated from": parent}
+    return replace(calibrated, record=replace(model.record, training=told)).save(out)
 
 
 def calibrate_on(
-    model: Model, pairs: Sequence[tuple[Dataset, Sample]], *, device: str = "auto"
+    model: Model,
+    pairs: Sequence[tuple[Dataset, Sample]],
+    *,
+    others: Sequence[tuple[Dataset, Sample]] = (),
+    device: str = "auto",
 ) -> Generator[Progress, None, Model]:
     """Calibrate a model on the given samples, counted as a user would.
 
     The diameter is the data set's where it states one, else the estimate.
+
+    Parameters
+    ----------
+    model
+        Stays as it is.
+    pairs
+        What calibrates.
+    others
+        What made the model: only looked at, to tell unlike images.
+    device
+        See ``iter_predict``.
 
     Raises
     ------
@@ -75,6 +98,9 @@ def calibrate_on(
     """
     if not pairs:
         raise UserError("there is no image to calibrate with; give a data set with labels")
+    looks = yield from relay(
+        iter_looks([*others, *pairs]), lambda step: Progress(0, len(pairs), step.message)
+    )
     predictions: list[Prediction] = []
     regions: list[NDArray[np.float64]] = []
     rng = np.random.default_rng(0)  # the same images calibrate alike
@@ -92,10 +118,13 @@ def calibrate_on(
         statistics=[p.statistics for p in predictions],
         regions=regions,
         sets=tuple(dict.fromkeys(dataset.name for dataset, _ in pairs)),
-        ranges=_ranges(predictions),
+        ranges=seen_ranges([look.statistics for look in looks]),
         date=date.today().isoformat(),
     )
-    return model.with_calibration(calibration)
+    known = intervals.known_appearances(
+        [look.appearance for look in looks], [look.group for look in looks], APPEARANCE
+    )
+    return model.with_calibration(replace(calibration, appearances=known))
 
 
 def _predict(
@@ -121,19 +150,25 @@ def _rectangles(
     return np.array(rows, dtype=np.float64)
 
 
-def _ranges(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
-    """For every statistic the range seen, a little widened."""
-    names = {name for p in predictions for name in p.statistics}
+def seen_ranges(statistics: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """Give the range seen of every statistic, a little widened.
+
+    Parameters
+    ----------
+    statistics
+        Of each image; empty where they could not be taken.
+    """
+    names = {name for one in statistics for name in one}
     ranges = {}
     for name in sorted(names):
-        seen = [p.statistics[name] for p in predictions if name in p.statistics]
+        seen = [one[name] for one in statistics if name in one]
         if name == "diameter_px":
             # A set that states one diameter has cells of more than one.
-            seen += [p.statistics[name] / p.statistics["diameter_ratio"]
-                     for p in predictions if p.statistics]  # fmt: skip
-        low, high = min(seen), max(seen)
+            seen += [one[name] / one["diameter_ratio"] for one in statistics if one]
+        rare = RARE if name in LOGARITHMIC else 0.0
+        low, high = (float(edge) for edge in np.quantile(seen, [rare, 1 - rare]))
         if name in LOGARITHMIC:
-            factor = (high / low) ** MARGIN
+            factor = (high / low) ** DIAMETER_MARGIN
             ranges[name] = (low / factor, high * factor)
         else:
             margin = MARGIN * (high - low)

@@ -257,15 +257,17 @@ def iter_fit(
     optimizer = torch.optim.AdamW(
         chosen, lr=rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
-    module, optimizer = fabric.setup(network, optimizer)
-    for method in ("encode_context", "stage_loss"):
-        if hasattr(network, method):
-            module.mark_forward_method(method)
+    batch_loss = loss or (total_loss if stage is None else _loss_of(stage))
+    staged = stage is not None and loss is None
+    module, optimizer = fabric.setup(
+        _Staged(network, batch_loss, config) if staged else network, optimizer
+    )
+    if not staged:
+        module.mark_forward_method("encode_context")
     averaged = AveragedModel(network, avg_fn=_average(config.average))
     mean = cast(CountingNetwork, averaged.module)
     rng = np.random.default_rng(config.seed + fabric.global_rank)
     batches = MixedBatches(network, train, config, nominal_px, rng, stage)
-    batch_loss = loss or (total_loss if stage is None else _loss_of(stage))
     every = steps_between_validations(config, val, train if finish is not None else ())
     best_error, best_weights = math.inf, None
     start, step, spent = budget.now(), 0, 0.0
@@ -274,7 +276,7 @@ def iter_fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate * _rate(spent, config.warmup)
             batch = next(batches).to(fabric.device)
-            value = batch_loss(module, batch, config)
+            value = module(lambda b=batch: b) if staged else batch_loss(module, batch, config)
             if not torch.isfinite(value):
                 raise UserError(
                     f"the training diverged at step {step + 1} (loss {value.item()}); "
@@ -292,14 +294,15 @@ def iter_fit(
             if spent >= 1.0 or (val and step % every == 0):
                 candidate = copy.deepcopy(mean)
                 with fabric.autocast():
-                    _settle_norms(candidate, batches, batch_loss, config, fabric.device)
+                    _settle_norms(candidate, batches, batch_loss, config, fabric)
                 _check_finite(candidate, step)
                 if finish is not None:
                     yield from finish(candidate)
                 error = math.inf
                 if val:
                     scores = validate(candidate, val, fabric.device)
-                    error = overall_error(scores)
+                    # One judgement for all processes: they must keep the same weights.
+                    error = fabric.broadcast(overall_error(scores))
                     values |= {"val_mae": _mean_mae(scores), "val_error": error}
                 if error < best_error or not val:
                     best_error, best_weights = error, candidate.state_dict()
@@ -334,12 +337,13 @@ def _settle_norms(
     batches: MixedBatches,
     loss: Callable[[CountingNetwork, Batch, FitConfig], Tensor],
     config: FitConfig,
-    device: torch.device,
+    fabric: Fabric,
 ) -> None:
     """Take the statistics of batch norms anew, with the averaged weights.
 
     Those that the training kept belong to weights that were never averaged (Izmailov et
-    al. 2018, "Averaging weights leads to wider optima", §3.2).
+    al. 2018, "Averaging weights leads to wider optima", §3.2). Every process has batches of
+    its own, so that of several all take the mean, and the network stays the same in each.
     """
     norms = [
         layer
@@ -355,9 +359,12 @@ def _settle_norms(
     network.train()
     with torch.no_grad():
         for _ in range(NORM_BATCHES):
-            loss(network, next(batches).to(device), config)
+            loss(network, next(batches).to(fabric.device), config)
     for layer, momentum in zip(norms, kept, strict=True):
         layer.momentum = momentum
+        for statistics in (layer.running_mean, layer.running_var):
+            if statistics is not None and fabric.world_size > 1:
+                fabric.all_reduce(statistics, reduce_op="mean")  # in place
 
 
 def _check_finite(network: CountingNetwork, step: int) -> None:
@@ -431,10 +438,32 @@ def _loss_of(stage: Stage) -> Callable[[CountingNetwork, Batch, FitConfig], Tens
 
     def loss(network: CountingNetwork, batch: Batch, config: FitConfig) -> Tensor:
         context = network.encode_context(batch.thumbnails)
-        staged = cast(HasStages, network)  # perhaps within Fabric's wrapper
-        return staged.stage_loss(stage, batch.images, context, batch.target)
+        return cast(HasStages, network).stage_loss(stage, batch.images, context, batch.target)
 
     return loss
+
+
+class _Staged(nn.Module):
+    """A network and the loss of one of its parts, which Fabric calls as one.
+
+    It takes a batch in an envelope. Fabric opens what it hands to one process of several: it
+    would round a true count of 1,234 to bfloat16's 1,232, and stumble over a ``Stage``.
+    """
+
+    def __init__(
+        self,
+        network: CountingNetwork,
+        loss: Callable[[CountingNetwork, Batch, FitConfig], Tensor],
+        config: FitConfig,
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.config = network, loss, config
+
+    def forward(self, envelope: Callable[[], Batch]) -> Tensor:
+        batch = envelope()
+        # In float32, with one process as with several.
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return self.loss(self.network, batch, self.config)
 
 
 def _bare(network: nn.Module) -> nn.Module:

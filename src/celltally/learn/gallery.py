@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import imageio.v3 as imageio
 import numpy as np
 import torch
-from torch.nn import functional
 
+from celltally.explain.gallery import PATCHES, patch_picture
 from celltally.learn.prepare import PreparedImage
 from celltally.learn.push import Find, iter_search
 from celltally.networks import HasPrototypes
@@ -17,11 +17,6 @@ from celltally.record import PatchRecord, PrototypeRecord
 from celltally.types import Progress
 
 __all__ = ["Gallery", "iter_gallery"]
-
-#: Training patches shown per prototype.
-PATCHES = 3
-#: Side of a patch in cell diameters, and of its picture in pixels.
-PATCH_DIAMETERS, PICTURE = 4.0, 96
 
 
 @dataclass(frozen=True)
@@ -55,12 +50,12 @@ def iter_gallery(
     device
         Where the network runs.
     """
-    finds = yield from iter_search(
+    search = yield from iter_search(
         network, images, 1, nominal_px=nominal_px, device=device, message="looking for patches"
     )
     pictures: dict[str, bytes] = {}
     records = []
-    for k, (kind, found) in enumerate(zip(network.prototype_kinds, finds, strict=True)):
+    for k, (kind, found) in enumerate(zip(network.prototype_kinds, search.finds, strict=True)):
         patches = []
         for rank, find in enumerate(found[:PATCHES]):
             name = f"{k:02d}-{kind}-{rank}.png" if find.image.dataset in cc0 else None
@@ -83,11 +78,5 @@ def iter_gallery(
 
 
 def _picture(find: Find, stride: int, nominal_px: float) -> bytes:
-    half = round(PATCH_DIAMETERS * nominal_px / 2)
-    y, x = ((c * stride) + stride // 2 for c in find.cell)
-    values = functional.pad(find.image.values.float(), (half,) * 4)[
-        :, y : y + 2 * half, x : x + 2 * half
-    ]
-    picture = functional.interpolate(values[None], (PICTURE, PICTURE), mode="nearest")[0]
-    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return imageio.imwrite("<bytes>", pixels.squeeze(), extension=".png")
+    pixels = patch_picture(find.image.values, find.cell, stride, nominal_px)
+    return imageio.imwrite("<bytes>", pixels, extension=".png")

@@ -7,6 +7,7 @@ showing that patch shows what the network compares with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from celltally.learn.prepare import PreparedImage
 from celltally.networks import HasPrototypes
 from celltally.types import Progress
 
-__all__ = ["Find", "iter_project", "iter_search"]
+__all__ = ["Find", "Projection", "Search", "iter_project", "iter_search"]
 
 #: Images per data set that are searched.
 IMAGES_PER_SET = 20
@@ -59,13 +60,46 @@ class Find:
         return self.image.sample.image, self.cell
 
 
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What a search for prototypes found.
+
+    Attributes
+    ----------
+    finds
+        For every prototype the nearest places of its own group, nearest first.
+    astray
+        For every prototype, whether a place of the other group is nearer than those.
+    """
+
+    finds: list[list[Find]]
+    astray: tuple[bool, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Where prototypes were put.
+
+    Attributes
+    ----------
+    places
+        The place of every prototype; None where there was none for it, and it stays as
+        it was.
+    astray
+        As in ``Search``, before they were put there.
+    """
+
+    places: list[Find | None]
+    astray: tuple[bool, ...]
+
+
 def iter_project(
     network: HasPrototypes,
     images: Sequence[PreparedImage],
     *,
     nominal_px: float,
     device: torch.device,
-) -> Generator[Progress, None, list[Find | None]]:
+) -> Generator[Progress, None, Projection]:
     """Project all prototypes in place.
 
     Cell prototypes are sought at dots, background prototypes where the true density
@@ -81,22 +115,16 @@ def iter_project(
         Cell diameter at model scale.
     device
         Where the network runs.
-
-    Returns
-    -------
-    list
-        The place of every prototype; None where there was none for it, and it stays
-        as it was.
     """
     # As many places of each image as a group has prototypes: enough for one each.
     each = len(network.prototype_kinds) // 2
-    finds = yield from iter_search(
+    search = yield from iter_search(
         network, images, each, nominal_px=nominal_px, device=device, message="projecting prototypes"
     )
     taken: set[tuple[Path, tuple[int, int]]] = set()
     vectors = network.prototypes.detach().clone()
     places: list[Find | None] = []
-    for k, candidates in enumerate(finds):
+    for k, candidates in enumerate(search.finds):
         free = (f for f in candidates if f.place not in taken)
         # With fewer places than prototypes some share one.
         find = next(free, candidates[0] if candidates else None)
@@ -105,7 +133,7 @@ def iter_project(
             vectors[k] = find.feature
         places.append(find)
     network.set_prototypes(vectors)
-    return places
+    return Projection(places, search.astray)
 
 
 def iter_search(
@@ -116,8 +144,8 @@ def iter_search(
     nominal_px: float,
     device: torch.device,
     message: str,
-) -> Generator[Progress, None, list[list[Find]]]:
-    """For every prototype the ``each`` nearest places of each image, nearest first.
+) -> Generator[Progress, None, Search]:
+    """For every prototype the ``each`` nearest places of each image.
 
     At most ``IMAGES_PER_SET`` images of every set are searched. See ``iter_project``.
     """
@@ -125,6 +153,7 @@ def iter_search(
     network.eval().to(device)
     kinds = network.prototype_kinds
     finds: list[list[Find]] = [[] for _ in kinds]
+    others = [math.inf] * len(kinds)
     for done, image in enumerate(images, start=1):
         cells, background = _places(image, network.stride, nominal_px)
         with torch.inference_mode():
@@ -132,7 +161,9 @@ def iter_search(
             distances = network.distances(features)[0].cpu()
             features = features[0].cpu()
         for k, kind in enumerate(kinds):
-            places = cells if kind == "cell" else background
+            places, foreign = (cells, background) if kind == "cell" else (background, cells)
+            if foreign.any():
+                others[k] = min(others[k], float(distances[k][torch.from_numpy(foreign)].min()))
             if not places.any():
                 continue
             masked = torch.where(torch.from_numpy(places), distances[k], torch.inf)
@@ -141,7 +172,12 @@ def iter_search(
                 i, j = divmod(at, masked.shape[1])
                 finds[k].append(Find(distance, features[:, i, j].clone(), image, (i, j)))
         yield Progress(done, len(images), message)
-    return [sorted(found, key=lambda f: f.distance) for found in finds]
+    nearest_first = [sorted(found, key=lambda f: f.distance) for found in finds]
+    astray = (
+        bool(own) and other < own[0].distance
+        for own, other in zip(nearest_first, others, strict=True)
+    )
+    return Search(nearest_first, tuple(astray))
 
 
 def _choose(images: Sequence[PreparedImage]) -> list[PreparedImage]:

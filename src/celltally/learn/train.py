@@ -31,6 +31,7 @@ from celltally.learn.fit import (
 )
 from celltally.learn.gallery import Gallery, iter_gallery
 from celltally.learn.prepare import PreparedImage, prepare
+from celltally.learn.projected import Head, Projected, count_errors, told
 from celltally.learn.push import iter_project
 from celltally.learn.refit import iter_refit
 from celltally.learn.seen import check_unseen, image_hash, image_hashes
@@ -44,6 +45,7 @@ from celltally.networks import (
     Stage,
     build,
 )
+from celltally.networks.groups import tolerance_of
 from celltally.record import ModelRecord, TrainingSet
 from celltally.types import Progress
 
@@ -275,6 +277,9 @@ class _Trainer:
         own = network.stages if isinstance(network, HasStages) else ()
         self.stages = possible_stages(own, train)
         self.gallery = Gallery((), {})
+        #: What finishing did to the weights that were finished last, and to the best ones.
+        self.finished: Projected | None = None
+        self.projected: Projected | None = None
         self.start, self.steps = budget.now(), 0
         before = None if parent is None else parent.record
         self.sources = _sources(plan.train, () if before is None else before.training_data)
@@ -290,6 +295,7 @@ class _Trainer:
         fit = self.budget.share(1 - VARIANCE_SHARE) if apart else self.budget
         if self.parent is not None:  # whose prototypes may lie in images of another kind
             yield from self._finish(self.network)
+            self.finished = None  # what it did belongs to the parent
         for stage in self.stages:
             yield from self._fit(fit.share(stage.share), stage)
         if not self.stages:
@@ -310,11 +316,19 @@ class _Trainer:
         model = self._model()
         scores = validate(model.network, self.val, self.fabric.device)
         metrics = {name: asdict(s) for name, s in scores.items()}
-        model = replace(model, record=replace(model.record, metrics=metrics))
+        training = model.record.training
+        if scores and self.projected is not None and isinstance(model.network, HasPrototypes):
+            before = count_errors(model.network, self.projected, self.val, self.fabric.device)
+            metrics = {name: row | before[name] for name, row in metrics.items()}
+            training = {**training, "projection": told(scores, before)}
+        model = replace(model, record=replace(model.record, metrics=metrics, training=training))
         model.network.cpu()
         model = self._save(model)  # whatever ends the calibration, the model is there
         if self.plan.calibrate:
-            model = yield from calibrate_on(model, self.plan.calibrate, device=device)
+            others = [*self.plan.train, *self.plan.val]
+            model = yield from calibrate_on(
+                model, self.plan.calibrate, others=others, device=device
+            )
             model = self._save(model)
         return model
 
@@ -324,6 +338,7 @@ class _Trainer:
         before = self.steps
 
         def save(network: CountingNetwork, step: int) -> None:
+            self.projected = self.finished
             self._save_best(network, before + step)
 
         done = yield from iter_fit(
@@ -337,9 +352,12 @@ class _Trainer:
     def _finish(self, network: CountingNetwork) -> Generator[Progress, None, None]:
         """Project the prototypes, and fit the last layer to where they now are."""
         if isinstance(network, HasPrototypes):
-            device = self.fabric.device
-            yield from iter_project(network, self.train, nominal_px=self.nominal_px, device=device)
-            yield from iter_refit(network, self.train, nominal_px=self.nominal_px, device=device)
+            where: dict[str, Any] = {"nominal_px": self.nominal_px, "device": self.fabric.device}
+            learned = Head.of(network)
+            projection = yield from iter_project(network, self.train, **where)
+            if any(projection.places):
+                self.finished = Projected(learned, Head.of(network), projection.astray)
+            yield from iter_refit(network, self.train, **where)
 
     def _find_patches(self, network: HasPrototypes) -> Generator[Progress, None, None]:
         """Find what the prototypes look like."""
@@ -384,11 +402,19 @@ class _Trainer:
                 "augmentation": _changes(self.config),
                 "crops drawn": _told(self.config.set_weights),
                 **({"left out": _counted(self.plan.left_out)} if self.plan.left_out else {}),
+                **self._before_projection(),
             },
             parent=None if self.parent is None else self.parent.sha256,
             created=date.today().isoformat(),
         )
         return replace(model, prototypes=self.gallery.prototypes, pictures=self.gallery.pictures)
+
+    def _before_projection(self) -> dict[str, Any]:
+        """Say how the prototypes of the best weights were, for the record."""
+        if self.projected is None or not isinstance(self.network, HasPrototypes):
+            return {}
+        tolerance = tolerance_of(self.network, self.config.tolerance)
+        return self.projected.figures(self.network, tolerance)
 
 
 def possible_stages(stages: Sequence[Stage], images: Sequence[PreparedImage]) -> list[Stage]:

@@ -2,6 +2,7 @@
 
 from celltally.networks.base import (
     CountingNetwork,
+    HasPieces,
     HasPrototypes,
     HasStages,
     HasVariance,
@@ -13,6 +14,7 @@ from celltally.networks.registry import build, config_of, names, parse_settings,
 
 __all__ = [
     "CountingNetwork",
+    "HasPieces",
     "HasPrototypes",
     "HasStages",
     "HasVariance",

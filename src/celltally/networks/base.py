@@ -8,13 +8,19 @@ whether ``isinstance`` sees a protocol's properties depends on the version of Py
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
+from celltally.devices import BYTES_PER_PIXEL
+from celltally.progress import drain
+from celltally.types import Progress
+
 __all__ = [
     "CountingNetwork",
+    "HasPieces",
     "HasPrototypes",
     "HasStages",
     "HasVariance",
@@ -121,7 +127,11 @@ class CountingNetwork(nn.Module, ABC):
         Height and width of the input must be multiples of this.
     halo
         Model-scale pixels around a tile that its density depends on; None for
-        networks that take whole images of a fixed size only.
+        networks that take whole images only.
+    bytes_per_pixel
+        Memory that counting needs at its peak for each model-scale pixel, in float32. By it
+        the side of a tile is chosen, and a whole image refused that cannot fit; what an
+        image of any size needs is left out.
     supervision
         What it can be trained on.
     """
@@ -131,6 +141,7 @@ class CountingNetwork(nn.Module, ABC):
     stride: int
     multiple: int
     halo: int | None
+    bytes_per_pixel: int = BYTES_PER_PIXEL
 
     @abstractmethod
     def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
@@ -152,6 +163,23 @@ class CountingNetwork(nn.Module, ABC):
         equals untiled. None where a network needs no such thing.
         """
         return None
+
+
+class HasPieces(CountingNetwork):
+    """A network that looks at a whole image piece by piece, and can be stopped in between."""
+
+    @abstractmethod
+    def iter_forward(
+        self, images: Tensor, context: Tensor | None = None
+    ) -> Generator[Progress, None, Output]:
+        """Say what ``forward`` says, yielding after every piece.
+
+        No mode of torch that it has changed outlasts a yield.
+        """
+
+    def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
+        """See ``CountingNetwork.forward``."""
+        return drain(self.iter_forward(images, context))
 
 
 class HasVariance(CountingNetwork):

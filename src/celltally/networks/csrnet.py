@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celltally.errors import UserError
+from celltally.networks.backbones import ImageNetColours, imagenet_weights
 from celltally.networks.base import HasStages, HasVariance, Output, Stage, Supervision, Target
 from celltally.networks.layers import scaled, variance_head
 from celltally.networks.registry import register
@@ -42,8 +42,6 @@ START = 0.01
 #: nothing on drawn cells, the error of the first ten steps was 2,000 times that of zero
 #: density at a rate of 1.5e-3, three times at 3e-4.)
 RATE = 0.2
-#: Mean and deviation of ImageNet's colours.
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,11 @@ class CSRNetLayers(nn.Module):
         When the ImageNet weights cannot be fetched.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, width: float = 1.0, pretrained: bool = False) -> None:
         super().__init__()
         if pretrained and width != 1:
             raise ValueError(f"ImageNet weights fit the width 1 only, not {width}")
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
+        self.colours = ImageNetColours()
         channels = 3
 
         def convolution(full: int, dilation: int) -> list[nn.Module]:
@@ -130,7 +124,7 @@ class CSRNetLayers(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(N, 3, H, W)`` → ``(N, depth, H/8, W/8)``, not negative."""
-        features: Tensor = self.back(self.front((images - self.mean) / self.deviation))
+        features: Tensor = self.back(self.front(self.colours(images)))
         return features
 
 
@@ -214,23 +208,6 @@ def _stride_and_reach(layers: nn.Module) -> tuple[int, int]:
 
 def _imagenet_front() -> dict[str, Tensor]:
     """Weights of VGG-16's first ten convolutions, named as in ``CSRNetLayers.front``."""
-    from torchvision.models import VGG16_Weights
-
-    url = VGG16_Weights.IMAGENET1K_V1.url
-    try:
-        tensors = torch.hub.load_state_dict_from_url(
-            url, progress=False, check_hash=True, weights_only=True
-        )
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"the ImageNet weights of VGG-16 cannot be fetched from {url} ({reason}); connect to "
-            "the internet, or train without 'pretrained'"
-        ) from None
-    names = ((name, name.removeprefix("features.")) for name in tensors)
     last = sum(2 * len(block) + 1 for block in FRONT) - 1
-    return {
-        own: tensors[name]
-        for name, own in names
-        if own != name and int(own.partition(".")[0]) < last
-    }
+    tensors = imagenet_weights("vgg16", "features.")
+    return {name: tensors[name] for name in tensors if int(name.partition(".")[0]) < last}

@@ -207,6 +207,9 @@ class FPNCounter(HasStages):
     stride = 4
     multiple = 4
     halo = None
+    #: 24 measured, at 2048² and at 4096² (float32, a CPU): copies of the image, for what is
+    #: learned of it has one size.
+    bytes_per_pixel = 30
 
     def __init__(self, config: FPNCounterConfig) -> None:
         super().__init__()

@@ -23,7 +23,8 @@ _numbers = itertools.count()
 def own_role(layer: Layer) -> str | None:
     """Role of a layer of ours, None for any other.
 
-    ``density``, ``dots``, ``file``, ``ring`` or ``saliency``.
+    ``boxes``, ``density``, ``dots``, ``file``, ``marker``, ``regions``, ``ring``,
+    ``saliency``, ``similarity`` or ``uncertainty``.
     """
     return role_in(layer.metadata)
 

@@ -14,7 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from celltally.devices import BYTES_PER_PIXEL, SMALLEST_TILE, best_tile, is_out_of_memory
+from celltally.appearance import appearance
+from celltally.devices import (
+    BYTES_PER_PIXEL,
+    SMALLEST_TILE,
+    best_tile,
+    free_memory,
+    is_out_of_memory,
+)
 from celltally.diameter import diameter_of
 from celltally.errors import OutOfMemoryError
 from celltally.networks import CountingNetwork
@@ -51,8 +58,8 @@ class ScaledImage:
         ``(h, w)``.
     diameter_px
         Cell diameter in image pixels that it was rescaled by.
-    statistics
-        Figures of the image that a calibration bounds; empty where it shows too little.
+    statistics, appearance
+        Figures of the image that a calibration compares; empty where it shows too little.
     """
 
     values: Tensor | None
@@ -60,6 +67,7 @@ class ScaledImage:
     shape: tuple[int, int]
     diameter_px: float
     statistics: Mapping[str, float]
+    appearance: Mapping[str, float]
 
 
 def scaled_image(
@@ -86,7 +94,7 @@ def scaled_image(
     estimated = None if scaling.empty else diameter_of(values)
     diameter = diameter_px if diameter_px is not None else estimated or nominal_px
     shape = model_shape(image_shape, diameter, nominal_px)
-    scaled, statistics = None, {}
+    scaled, statistics, looks = None, {}, {}
     if not scaling.empty:
         try:
             scaled = rescale(values, shape)
@@ -104,7 +112,8 @@ def scaled_image(
             "diameter_px": float(diameter),
             "diameter_ratio": diameter / estimated,
         }
-    return ScaledImage(scaled, image_shape, shape, float(diameter), statistics)
+        looks = appearance(values, float(diameter))
+    return ScaledImage(scaled, image_shape, shape, float(diameter), statistics, looks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,11 +210,13 @@ def within_memory(
     whole: bool,
     done: str,
     bytes_per_pixel: int = BYTES_PER_PIXEL,
+    shape: tuple[int, int] | None = None,
 ) -> Generator[Progress, None, tuple[Result, tuple[str, ...]]]:
     """Run a job in tiles that the memory holds.
 
     When it does not suffice the tile is halved, and when the smallest one does not
-    fit a GPU the CPU takes over.
+    fit a GPU the CPU takes over. A whole image that needs more than is free is not begun:
+    a system that runs out of memory may end the program without a word.
 
     Parameters
     ----------
@@ -218,7 +229,9 @@ def within_memory(
     done
         What the notes say of the job: ``counted``.
     bytes_per_pixel
-        Memory that the job needs at its peak for each pixel of a tile.
+        Memory that the job needs at its peak for each pixel of a tile, or of a whole image.
+    shape
+        ``(h, w)`` of the image; only whole ones need it.
 
     Returns
     -------
@@ -233,9 +246,14 @@ def within_memory(
         When nothing fits.
     """
     side = tile or best_tile(device, bytes_per_pixel)
+    needed = shape[0] * shape[1] * bytes_per_pixel if whole and shape is not None else 0
     notes: list[str] = []
     while True:
+        free = free_memory(device) if needed else 0
         try:
+            # Half of it in half precision; a GPU says itself what it cannot hold.
+            if needed > (free if device.type == "cpu" else 2 * free):
+                raise MemoryError
             result = yield from run(device, side)
             return result, tuple(notes)
         except (RuntimeError, MemoryError) as error:
@@ -250,9 +268,22 @@ def within_memory(
             device = torch.device("cpu")
             side = best_tile(device, bytes_per_pixel)
             note = f"The memory of the GPU did not suffice: {done} on the CPU."
+        elif whole and shape is not None:
+            raise OutOfMemoryError(_too_large(shape, needed, free))
         else:
             raise OutOfMemoryError(
                 "the memory does not suffice even for the smallest tile; close other programs"
             )
         notes = [note]
         yield Progress(0, 0, note)
+
+
+def _too_large(shape: tuple[int, int], needed: int, free: int) -> str:
+    """Say that a whole image does not fit, with the figures where it was not even begun."""
+    height, width = shape
+    figures = f" ({needed / 1e9:.3g} GB needed, {free / 1e9:.3g} GB free)" if needed > free else ""
+    return (
+        f"the memory does not suffice for an image of {width} × {height} px at model scale, which "
+        f"this network takes in one piece{figures}; give a larger cell diameter, or take a model "
+        "that counts in tiles, such as one of 'tally'"
+    )

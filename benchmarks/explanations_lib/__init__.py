@@ -1,0 +1,1 @@
+"""What the losses of the prototypes are good for, measured."""

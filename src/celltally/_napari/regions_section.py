@@ -1,0 +1,489 @@
+"""*Regions*: draw them, and read what is in them while they are drawn and moved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Shapes
+from numpy.typing import NDArray
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog, QPushButton
+
+from celltally._napari import region_report
+from celltally._napari.controls import LABEL_WIDTH, hint, spread, text, wrapped
+from celltally._napari.counting import PlaneCount
+from celltally._napari.folding import FoldingSection
+from celltally._napari.jobs import Jobs, sentence
+from celltally._napari.layers import (
+    region_layer,
+    regions_of,
+    rename_region,
+    set_region_kind,
+    show_regions,
+    tidy_regions,
+)
+from celltally._napari.measuring import Measuring, Row, uncounted
+from celltally._napari.planes import Plane, key_of
+from celltally._napari.region_table import RegionTable
+from celltally.density.regions import region_sums
+from celltally.errors import UserError
+from celltally.intervals import Measured
+from celltally.io import write_regions
+from celltally.types import Prediction, Progress, RegionKind
+
+__all__ = ["RegionsSection"]
+
+#: What the buttons say, and the mode of the layer that they begin.
+TOOLS = {
+    "Rectangle": "add_rectangle",
+    "Ellipse": "add_ellipse",
+    "Polygon": "add_polygon",
+    "Freehand": "add_polygon_lasso",
+    "Move": "select",
+}
+_TIPS = {
+    "Rectangle": "Drag from corner to corner. Intervals are calibrated on rectangles.",
+    "Ellipse": "Drag from corner to corner of the box around it.",
+    "Polygon": "Click corner by corner; double-click ends it.",
+    "Freehand": "Drag round it, or click, move round it, and click again.",
+    "Move": "Drag a region to move it, its handles to change it; the Delete key deletes it. "
+    "Napari's tools for single corners are in the layer's controls.",
+}
+KINDS: dict[str, RegionKind] = {
+    "count": "count",
+    "exclude": "exclude",
+    "tissue": "tissue",
+    "reviewed": "reviewed",
+}
+_KIND_TIPS = (
+    "Cells in it are counted, beside those of the whole image.",
+    "Nothing in it counts: artefacts, folds, edges.",
+    "Areas, and cells per mm², are those of the tissue.",
+    "You looked at all of it and its dots are right: they count there instead of the density.",
+)
+#: Milliseconds from a change until the figures follow, and how long they may take at once.
+FOLLOW_AFTER, AT_ONCE = 25, 25
+
+
+class RegionsSection(FoldingSection):
+    """Draws and measures the regions of the chosen image.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    jobs
+        Those of the widget, which end with it.
+    plane
+        Gives the plane in view; raises ``UserError`` where there is none.
+    dots
+        Gives the positions of the dots of the chosen image that were not removed.
+    """
+
+    #: What counts in the image has changed.
+    corrected = Signal()
+
+    def __init__(
+        self,
+        viewer: Any,
+        jobs: Jobs,
+        plane: Callable[[], Plane],
+        dots: Callable[[], NDArray[np.float64]],
+    ) -> None:
+        super().__init__("Regions")
+        self.viewer, self._jobs, self._plane_in_view, self._dots = viewer, jobs, plane, dots
+        self._image: Image | None = None
+        self._counted: PlaneCount | None = None
+        self._layer: Shapes | None = None
+        self._plane: Plane | None = None
+        self._measuring: Measuring | None = None
+        self._seen: Measured | None = None
+        self._prepared: Prediction | None = None
+        self._preparing: Prediction | None = None
+        self._drawing = self._dots_moved = self._untidy = False
+        self._level, self._pixel_um = 0.95, None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._follow)
+        self._build()
+        self._show_rows()
+        viewer.layers.events.inserted.connect(self._layers_changed)
+        viewer.layers.events.removed.connect(self._layers_changed)
+
+    def _build(self) -> None:
+        self.kind_box = QComboBox()
+        for (name, kind), tip in zip(KINDS.items(), _KIND_TIPS, strict=True):
+            self.kind_box.addItem(name, kind)
+            self.kind_box.setItemData(self.kind_box.count() - 1, tip, 3)  # its tooltip
+        self.kind_box.setToolTip("What the next region is for.")
+        self.kind_box.currentIndexChanged.connect(lambda _: self._tidy())
+        label = text("Draw a region to")
+        label.setFixedWidth(LABEL_WIDTH)
+        self.tools = {name: QPushButton(name) for name in TOOLS}
+        for name, button in self.tools.items():
+            button.setCheckable(True)
+            button.setToolTip(_TIPS[name])
+            button.setStyleSheet("padding: 3px 5px;")
+            button.clicked.connect(lambda on, name=name: self.use(name if on else None))
+        self.table = RegionTable()
+        self.table.renamed.connect(self._renamed)
+        self.table.kind_chosen.connect(self._kind_chosen)
+        self.table.chosen.connect(self._chosen)
+        self.table.delete_pressed.connect(self.delete)
+        self.sums_label = wrapped(name="region_sums")
+        self.note_label = wrapped(name="region_note")
+        self.frame_box = QCheckBox("Counting frame for dots")
+        self.frame_box.setToolTip(
+            "Count dots as in an unbiased counting frame: a cell on the upper or left side of a "
+            "rectangle (or of the image) is in, one on the lower or right side is out. A cell is "
+            "taken to be as wide as the cell diameter. Other shapes take a cell where its dot is. "
+            "Counts by density do not change."
+        )
+        self.frame_box.toggled.connect(self._frame_toggled)
+        self.copy_button = QPushButton("Copy")
+        self.copy_button.setToolTip("Copy the table, for a spreadsheet.")
+        self.copy_button.clicked.connect(self.copy)
+        self.save_button = QPushButton("Save table…")
+        self.save_button.setToolTip("Save the table as a CSV file.")
+        self.save_button.clicked.connect(lambda: self._ask("region counts", "csv", self.save))
+        self.shapes_button = QPushButton("Save regions…")
+        self.shapes_button.setToolTip("Save the outlines as a GeoJSON file, in image pixels.")
+        self.shapes_button.clicked.connect(
+            lambda: self._ask("regions", "geojson", self.save_shapes)
+        )
+        self.out_row = spread(self.copy_button, self.save_button, self.shapes_button)
+        for part in (
+            spread(label, self.kind_box, stretch=1),
+            spread(*self.tools.values()),
+            self.table,
+            self.sums_label,
+            self.note_label,
+            self.frame_box,
+            self.out_row,
+        ):
+            self.body.addWidget(part)
+
+    # ---- what it shows ----
+
+    def show_image(self, image: Image | None, counted: PlaneCount | None) -> None:
+        """Show the regions of an image; ``counted`` is None before it was counted."""
+        self._image, self._counted = image, counted
+        if counted is None or counted.prediction is not self._prepared:
+            self._prepared = None
+        self._measuring = self._seen = None
+        self._dots_moved = True
+        self._layers_changed()
+        if self._layer is not None and len(self._layer.data):
+            self.unfold()
+
+    def show_level(self, level: float) -> None:
+        """Show intervals at another level."""
+        self._level = level
+        self._show_rows()
+
+    def show_pixel_size(self, pixel_um: float | None) -> None:
+        """Show areas with another pixel size."""
+        if pixel_um != self._pixel_um:
+            self._pixel_um = pixel_um
+            self._show_rows()
+
+    def dots_changed(self) -> None:
+        """Count dots anew, soon."""
+        self._dots_moved = True
+        if self._layer is not None:
+            self._soon()
+
+    @property
+    def correction(self) -> tuple[Measured, str] | None:
+        """What counts in the image, and how that is said; None where nothing was corrected."""
+        measuring = self._measuring
+        found = measuring.image() if measuring is not None and measuring.counted else None
+        if measuring is None or found is None:
+            return None
+        words = region_report.corrections(
+            measuring.n_regions("exclude"), measuring.n_regions("reviewed", "audit")
+        )
+        return (found, words) if words else None
+
+    def leave(self) -> None:
+        """Do nothing more."""
+        self._timer.stop()
+        self.disconnect_viewer()
+
+    def disconnect_viewer(self) -> None:
+        """Hear nothing more of the viewer and the layer."""
+        self.viewer.layers.events.inserted.disconnect(self._layers_changed)
+        self.viewer.layers.events.removed.disconnect(self._layers_changed)
+        self._hear(None)
+
+    # ---- the layer ----
+
+    def _layers_changed(self, event: Any = None) -> None:
+        image = self._image
+        layer = None if image is None else region_layer(self.viewer.layers, key_of(image))
+        if layer is not self._layer:
+            self._watch(layer)
+        for button in self.tools.values():
+            button.setEnabled(image is not None)
+        self._soon()
+
+    def _watch(self, layer: Shapes | None) -> None:
+        """Follow this layer, and no other."""
+        self._hear(layer)
+        self._drawing = False
+        self._mode_changed()
+
+    def _hear(self, layer: Shapes | None) -> None:
+        """Hear of every change of this layer, and of no other."""
+        for old, connect in ((self._layer, False), (layer, True)):
+            if old is None:
+                continue
+            heard = (
+                (old.events.set_data, self._changed),
+                (old.events.features, self._features_changed),
+                (old.events.data, self._edited),
+                (old.events.mode, self._mode_changed),
+            )
+            for event, callback in heard:
+                if connect:
+                    event.connect(callback)
+                else:
+                    event.disconnect(callback)
+        self._layer = layer
+
+    def _changed(self, event: Any = None) -> None:
+        self._soon()
+
+    def _features_changed(self, event: Any = None) -> None:
+        self._untidy = True
+        self._soon()
+
+    def _edited(self, event: Any) -> None:
+        # Between these two the user draws, and napari would not have its shapes changed.
+        action = getattr(event.action, "value", event.action)
+        self._drawing, self._untidy = action in ("adding", "removing"), True
+        self._soon()
+
+    def _mode_changed(self, event: Any = None) -> None:
+        mode = None if self._layer is None else str(self._layer.mode)
+        for name, button in self.tools.items():
+            with QSignalBlocker(button):
+                button.setChecked(TOOLS[name] == mode)
+        self._untidy = True
+        self._soon()
+
+    def use(self, tool: str | None) -> None:
+        """Take a tool in hand, one of ``TOOLS``; None puts it away."""
+        if self._image is None:
+            return
+        try:
+            plane = self._plane_in_view()
+        except UserError as error:
+            hint(self.note_label, str(error))
+            self._mode_changed()
+            return
+        layer = show_regions(self.viewer, self._image, plane)
+        if layer is not self._layer:
+            self._watch(layer)
+        self._tidy()
+        self.viewer.layers.selection.active = layer
+        layer.mode = "pan_zoom" if tool is None else TOOLS[tool]
+
+    def _tidy(self) -> None:
+        if self._layer is not None and not self._drawing:
+            tidy_regions(self._layer, self.kind_box.currentData())
+            self._untidy = False
+
+    def delete(self) -> None:
+        """Delete the regions that are chosen."""
+        if self._layer is not None and not self._drawing:
+            self._layer.remove_selected()
+
+    def _renamed(self, index: int, name: str) -> None:
+        if self._layer is not None and not self._drawing:
+            rename_region(self._layer, index, name)
+
+    def _kind_chosen(self, index: int, kind: str) -> None:
+        if self._layer is not None and not self._drawing:
+            set_region_kind(self._layer, index, kind)
+
+    def _chosen(self, indices: list[int]) -> None:
+        layer = self._layer
+        if layer is None or self._drawing or set(indices) == set(layer.selected_data):
+            return
+        self.viewer.layers.selection.active = layer
+        layer.mode = "select"
+        layer.selected_data = set(indices)
+
+    # ---- figures ----
+
+    def _soon(self) -> None:
+        """Follow soon; what happens in between is followed at once."""
+        if not self._timer.isActive():
+            self._timer.start(FOLLOW_AFTER)
+
+    def _follow(self) -> None:
+        started = time.perf_counter()
+        try:
+            done = self._measure()
+        except Exception as error:  # Qt would end the program
+            hint(self.note_label, sentence(error))
+            return
+        if not done:  # the window is painted in between
+            self._timer.start(round(1e3 * (time.perf_counter() - started)) // 2)
+
+    def _measure(self) -> bool:
+        """Bring figures up to date; whether that is done."""
+        layer, measuring = self._layer, self._ready_measuring()
+        if layer is None or measuring is None or self._plane is None:
+            if layer is None:
+                self._measuring = None
+            self._show_rows()
+            self._tell_image()
+            return True
+        if self._untidy:
+            self._tidy()
+        measuring.set_regions(regions_of(layer, self._plane))
+        measuring.frame = self.frame_box.isChecked()
+        if self._dots_moved:
+            measuring.set_dots(self._dots() if measuring.counted else ())
+            self._dots_moved = False
+        waits = measuring.counted and self._prepared is not measuring.prediction
+        if waits and len(layer.data):
+            self._prepare(measuring.prediction)
+            self._show_rows()
+            return True
+        done = measuring.measure(AT_ONCE / 1e3)
+        self._show_rows()
+        if done:
+            self._tell_image()
+        return done
+
+    def _ready_measuring(self) -> Measuring | None:
+        """Return what sums up the plane that was counted, or else the one in view."""
+        if self._counted is not None:
+            if self._measuring is None:
+                self._plane = self._counted.plane
+                self._measuring = Measuring(self._counted.prediction)
+                self._dots_moved = True
+            return self._measuring
+        try:
+            self._plane = None if self._image is None else self._plane_in_view()
+        except UserError:
+            self._plane = None
+        shape = None if self._plane is None else self._plane.shape
+        if shape is None:
+            self._measuring = None
+        elif self._measuring is None or self._measuring.prediction.image_shape != shape:
+            self._measuring = Measuring(uncounted(shape), counted=False)
+        return self._measuring
+
+    def _prepare(self, prediction: Prediction) -> None:
+        """Sum the rows of the maps beside the window; figures come when that is done."""
+        if self._preparing is prediction:
+            return
+        self._preparing = prediction
+
+        def prepare() -> Generator[Progress, None, None]:
+            yield Progress(0, 0, "Preparing")
+            region_sums(prediction).prepare()
+
+        def ready(_: object = None) -> None:
+            self._preparing, self._prepared = None, prediction
+            self._soon()
+
+        self._jobs.start(prepare, on_done=ready, on_failed=ready)
+
+    def _tell_image(self) -> None:
+        """Say that what counts in the image has changed, where it has."""
+        correction = self.correction
+        seen = None if correction is None else correction[0]
+        if seen != self._seen:
+            self._seen = seen
+            self.corrected.emit()
+
+    def rows(self) -> list[Row]:
+        """Return what the table shows."""
+        return [] if self._measuring is None else self._measuring.rows(self._level)
+
+    def sums(self) -> list[Row]:
+        """Return what is said below the table."""
+        return [] if self._measuring is None else self._measuring.sums(self._level)
+
+    def _show_rows(self) -> None:
+        rows = self.rows() if self._layer is not None else []
+        there = bool(rows)
+        for part in (self.table, self.frame_box, self.out_row):
+            part.setVisible(there)
+        for button in (self.copy_button, self.save_button):
+            button.setEnabled(self._counted is not None)
+        sums = self.sums() if there else []
+        if not self.table.editing:
+            self.table.show_rows(rows, self._level, self._pixel_um)
+            if self._layer is not None:
+                self.table.choose([int(i) for i in self._layer.selected_data])
+        words = [region_report.sentence_of(row, self._level, self._pixel_um) for row in sums]
+        hint(self.sums_label, "\n".join(line for line in words if line))
+        hint(self.note_label, "\n".join(self._notes(rows, sums)))
+
+    def _notes(self, rows: list[Row], sums: list[Row]) -> list[str]:
+        notes = [region_report.told([*rows, *sums])]
+        if rows and self._counted is None:
+            notes.append("Not counted yet: areas only.")
+        if self._layer is not None and self._plane is not None:
+            elsewhere = len(self._layer.data) - len(rows)
+            if elsewhere:
+                where = self._plane.text
+                notes.append(
+                    f"{elsewhere} {'region lies' if elsewhere == 1 else 'regions lie'} in other "
+                    f"planes than {where or 'this one'}."
+                )
+        return [note for note in notes if note]
+
+    def _frame_toggled(self, on: bool) -> None:
+        self._soon()
+
+    # ---- out of napari ----
+
+    def _records(self) -> list[dict[str, str]]:
+        return region_report.records(
+            [*self.rows(), *self.sums()],
+            self._counted,
+            self._level,
+            self._pixel_um,
+            frame=self.frame_box.isChecked(),
+        )
+
+    def copied(self) -> str:
+        """Return what *Copy* puts on the clipboard: the table that is saved, between tabs."""
+        return region_report.write_table(self._records())
+
+    def copy(self, *_: object) -> None:
+        """Put the table on the clipboard."""
+        clipboard: Any = QApplication.clipboard()
+        clipboard.setText(self.copied())
+
+    def save(self, path: str) -> None:
+        """Write the table as CSV."""
+        region_report.write_table(self._records(), path)
+
+    def save_shapes(self, path: str) -> None:
+        """Write the regions of the plane as GeoJSON."""
+        if self._layer is not None and self._plane is not None:
+            write_regions(path, [region for _, region in regions_of(self._layer, self._plane)])
+
+    def _ask(self, what: str, suffix: str, save: Callable[[str], None]) -> None:
+        stem = Path(self._image.name).stem if self._image is not None else "image"
+        path, _ = QFileDialog.getSaveFileName(
+            self, f"Save {what}", f"{stem} {what}.{suffix}", f"{suffix.upper()} files (*.{suffix})"
+        )
+        if not path:
+            return
+        try:
+            save(path)
+        except Exception as error:  # whatever it is, the window must go on
+            hint(self.note_label, sentence(error))

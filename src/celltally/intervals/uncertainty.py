@@ -1,0 +1,64 @@
+"""Where in an image the count is least sure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from celltally.intervals.aleatoric import Scale
+from celltally.intervals.conformal import score_quantile
+from celltally.intervals.difficulty import difficulty
+from celltally.types import Prediction
+
+__all__ = ["LEVEL", "uncertainty"]
+
+#: Coverage of one standard deviation to both sides of a normal distribution.
+LEVEL = 0.6827
+
+
+def uncertainty(prediction: Prediction) -> NDArray[np.float32]:
+    """Give the standard error of the count in the neighbourhood of every place.
+
+    The neighbourhood is a square as wide as a cell. Its density and variance are summed,
+    and the error is what the interval of such a region reaches to either side at the level
+    of one standard deviation: in about two neighbourhoods of three, the count is off by no
+    more. Neighbourhoods are smaller than most rectangles that the calibration saw, so the
+    figures tell places apart rather than promise anything.
+
+    Parameters
+    ----------
+    prediction
+        What a model says about an image. Without a calibration it is the square root of the
+        model's own variance.
+
+    Returns
+    -------
+    ndarray
+        ``(h, w)`` float32 on the prediction's grid, in cells, ≥ 0.
+    """
+    sides = [prediction.diameter_px / step for step in prediction.grid.step]
+    size = [max(round(side), 1) for side in sides]
+
+    def around(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole = maps.sum(axis=0, dtype=np.float32)
+        mean = uniform_filter(whole, size, mode="constant")
+        return np.asarray(np.maximum(mean * (sides[0] * sides[1]), 0.0), dtype=np.float32)
+
+    count, variance = around(prediction.density), around(prediction.variance)
+    calibration = prediction.calibration
+    if calibration is None or not calibration.scores:
+        return np.sqrt(variance)
+    known = calibration.regions if calibration.regions is not None else calibration
+    scale = Scale(known.alpha, known.beta, known.gamma)
+    reach = np.empty(count.shape)
+    for rows in np.array_split(np.arange(len(count)), max(len(count) // 256, 1)):  # memory
+        reach[rows] = scale(variance[rows], count[rows])
+    if calibration.regions is None:
+        reach *= score_quantile(calibration, LEVEL)[0]
+    else:
+        bins = calibration.regions.bins
+        quantiles = np.array([score_quantile(b, LEVEL)[0] for b in bins])
+        reach *= quantiles[np.digitize(count, [b.low for b in bins[1:]])]
+    reach *= difficulty(calibration.neighbours, prediction.statistics, prediction.count)
+    return reach.astype(np.float32)
