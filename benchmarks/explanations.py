@@ -7,9 +7,10 @@ r"""How good explanations are, and what the losses of the prototypes are good fo
 A set is a folder of D with the data set folders `train` and `val`; `val` is what is
 measured. Given models (`set=model`) are judged as they are. Every network learns on `train`
 alone, four times: with all losses, without the diversity loss, without the
-prototype-to-feature loss, and without both. Finished rows are kept in `--out`, and networks
-are not trained twice, so that a stopped run goes on where it was. The tables show all rows
-of `--out`; with nothing to measure they are only written anew.
+prototype-to-feature loss, and without both. With `--counters` the prototypes alone learn,
+on the features of a given `countxplain`, which stay as they are. Finished rows are kept in
+`--out`, and networks are not trained twice, so that a stopped run goes on where it was. The
+tables show all rows of `--out`; with nothing to measure they are only written anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from accuracy_lib.store import Store
 from accuracy_lib.systems import GivenModel, Job, System
 from accuracy_lib.tables import replace_between_marks
 from explanations_lib import tables
+from explanations_lib.frozen import FrozenVariant
 from explanations_lib.variants import VARIANTS, Explained, Variant
 
 from celltally import zoo
@@ -86,6 +88,18 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
         if not equals:
             raise UserError(f"the model {text!r} has no set; give set=model, such as vgg={text}")
         asked.append((name, Explained(GivenModel(zoo.find(model))), None))
+    for text in _names(arguments.counters):
+        name, equals, model = text.partition("=")
+        if not equals:
+            raise UserError(f"the model {text!r} has no set; give set=model")
+        counter = GivenModel(zoo.find(model))
+        if counter.record.network != "countxplain":
+            raise UserError(f"{model!r} is a {counter.record.network!r}; give a 'countxplain'")
+        asked += [
+            (name, FrozenVariant(losses, counter, arguments.steps), seed)
+            for losses in VARIANTS
+            for seed in map(int, _names(arguments.seeds))
+        ]
     sets, networks = _names(arguments.sets), _names(arguments.networks)
     if networks and not sets:
         raise UserError("the networks have nothing to learn from: give --sets")
@@ -133,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--networks", default="", help="networks with prototypes, such as countxplain:width=0.5")
     add("--cpu-minutes", type=float, default=4.0,
         help="budget of a training in minutes of processor time")  # fmt: skip
+    add("--counters", default="",
+        help="models of countxplain whose prototypes are learned anew: set=model")  # fmt: skip
+    add("--steps", type=int, default=1500, help="of the prototypes with --counters")
     add("--seeds", default="0", help="of the trainings")
     add("--split", default="val", help="part of each set that is measured")
     add("--device", default="cpu", help="auto, cpu, cuda, cuda:0 or mps")

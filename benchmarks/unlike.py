@@ -121,7 +121,7 @@ def _photographs() -> Looks:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Lay out a line per model: own images taken for unlike, and AUROC against each other set."""
+    """Lay out a line per model: own images taken for unlike, and how others are told from them."""
     lines = ["| known | own images called unlike | AUROC against others | others called unlike |"]
     lines.append("|---|---|---|---|")
     for known, rows in table.groupby("known", sort=False):
@@ -130,11 +130,18 @@ def markdown(table: pd.DataFrame) -> str:
         cells = (
             str(known) if len(other) > 1 else "all",
             f"{flagged} of {own['looks'].sum()}",
-            ", ".join(f"{row.set} {row.auroc:.3f}" for row in other.itertuples()),
-            ", ".join(f"{row.set} {100 * row.unlike:.0f} %" for row in other.itertuples()),
+            _but_for({r.set: f"{r.auroc:.3f}" for r in other.itertuples()}, "1.000"),
+            _but_for({r.set: f"{100 * r.unlike:.0f} %" for r in other.itertuples()}, "100 %"),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _but_for(figures: Mapping[str, str], best: str) -> str:
+    """Name the sets whose figure is not the best one."""
+    named = [f"{name} {figure}" for name, figure in figures.items() if figure != best]
+    rest = [] if len(named) == len(figures) else [f"{'the others ' if named else ''}{best}"]
+    return ", ".join([*named, *rest])
 
 
 if __name__ == "__main__":

@@ -50,6 +50,45 @@ def main() -> None:
     photograph(viewer, IMAGES / "small-nuclei.png")
     viewer.close()
     audit_sample(IMAGES / "calibrate.png")
+    region_sample(IMAGES / "regions.png")
+
+
+def region_sample(path: Path) -> None:
+    """Photograph regions of several kinds and shapes, and what is in them."""
+    import numpy as np
+
+    from celltally._napari.controls import Column
+    from celltally._napari.demo import count_sample, open_sample_window, photograph, wait
+    from celltally._napari.layers import show_regions
+    from celltally.types import Region
+
+    viewer, widget = open_sample_window((1600, 1000))
+    count_sample(widget)
+    widget.image.pixel_edit.setValue(0.65)
+    corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    blob = np.stack(
+        [
+            364 + 94 * (1 + 0.25 * np.sin(3 * turn)) * np.sin(turn),
+            209 + 139 * (1 + 0.2 * np.cos(2 * turn)) * np.cos(turn),
+        ],
+        axis=1,
+    )
+    regions = [
+        Region(corners * (166, 244) + (42, 70)),
+        Region(blob),
+        Region(corners * (182, 209) + (104, 418), name="centre"),
+        Region(corners * (104, 174) + (390, 487), "exclude"),
+    ]
+    show_regions(viewer, widget.image.layer, widget.image.plane(), regions)
+    widget.regions.unfold()
+    wait(lambda: widget.regions.correction is not None, 60)
+    wait(lambda: False, 1)
+    column = widget.findChild(Column).parentWidget().parentWidget()
+    column.verticalScrollBar().setValue(column.verticalScrollBar().maximum())
+    viewer.reset_view()
+    photograph(viewer, path)
+    viewer.close()
 
 
 def explain_sample(viewer: Any, explain: Any, path: Path) -> None:
@@ -73,6 +112,8 @@ def explain_sample(viewer: Any, explain: Any, path: Path) -> None:
 
 def audit_sample(path: Path) -> None:
     """Photograph a region that is being counted; the answers go to a folder that is thrown away."""
+    from skimage import filters, measure
+
     from celltally._napari.demo import open_sample_window, photograph, wait
 
     with tempfile.TemporaryDirectory() as home:
@@ -83,10 +124,13 @@ def audit_sample(path: Path) -> None:
         wait(lambda: audit.problem() is None, 120)
         audit.run.button.click()
         wait(lambda: audit.field is not None, 300)
-        height, width = audit.field.pixels.shape[:2]
-        for y, x in ((0.3, 0.4), (0.5, 0.6), (0.7, 0.45)):
-            audit.layers.dots.add([y * height, x * width])
-        wait(lambda: audit.counting.number == 3, 10)
+        top, left, bottom, right = audit.field.frame
+        nuclei = filters.gaussian(audit.field.pixels, 2, preserve_range=True)
+        for nucleus in measure.regionprops(measure.label(nuclei > filters.threshold_otsu(nuclei))):
+            y, x = nucleus.centroid
+            if top <= y < bottom and left <= x < right:
+                audit.layers.dots.add([y, x])
+        wait(lambda: audit.counting.number is not None, 10)
         photograph(viewer, path)
         audit.leave()
         viewer.close()

@@ -47,6 +47,12 @@ def test_a_line_for_every_set_and_one_for_all(unlike, data, tmp_path, capsys):
     assert "| all | " in docs.read_text()
 
 
+def test_only_what_is_not_perfect_is_named(unlike):
+    assert unlike._but_for({"a": "1.000", "b": "1.000"}, "1.000") == "1.000"
+    assert unlike._but_for({"a": "1.000", "b": "0.9"}, "1.000") == "b 0.9, the others 1.000"
+    assert unlike._but_for({"b": "0.9"}, "1.000") == "b 0.9"
+
+
 def test_auroc(unlike):
     assert unlike.auroc(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1.0
     assert unlike.auroc(np.array([1.0, 4.0]), np.array([1.0, 4.0])) == 0.5

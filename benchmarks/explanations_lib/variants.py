@@ -14,7 +14,7 @@ from celltally.explain.boxes import FLOOR, PERCENTILE
 from celltally.networks import build, config_of
 from celltally.record import read_record
 
-__all__ = ["BEFORE", "VARIANTS", "Explained", "Variant"]
+__all__ = ["BEFORE", "VARIANTS", "Explained", "Variant", "figures_of", "measure_explained"]
 
 #: Weights that are taken away, by the name of the variant.
 VARIANTS: Mapping[str, Mapping[str, float]] = {
@@ -24,6 +24,8 @@ VARIANTS: Mapping[str, Mapping[str, float]] = {
     "neither": {"diversity_weight": 0.0, "prototype_weight": 0.0},
 }
 
+#: Images of a set that are changed where given models are judged.
+CHANGED = 10
 #: What the record of a training says of the time before the projection, and the name here.
 BEFORE = {
     "excess cosine before projection": "excess_cosine_before",
@@ -51,7 +53,7 @@ class Explained:
 
     def measure(self, job: Job) -> Measuring:
         """Count and explain with it as it is."""
-        return (yield from _measure(self.model.folder, job))
+        return (yield from measure_explained(self.model.folder, job, changed=CHANGED))
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,17 @@ class Variant:
 
     def measure(self, job: Job) -> Measuring:
         """Train it, unless that has been done, count and explain."""
-        measured = yield from _measure((yield from self.network.trained(job)), job)
+        measured = yield from measure_explained((yield from self.network.trained(job)), job)
         named = {"network": self.whole.label, "losses": self.losses}
         return Measured({**measured.figures, **named}, measured.per_image)
 
 
-def _measure(folder: Path, job: Job) -> Measuring:
+def measure_explained(folder: Path, job: Job, changed: int = 0) -> Measuring:
+    """Count a job's images with a model folder, and judge its explanations."""
     report = yield from iter_evaluate(
-        job.part, model=folder, diameter=job.diameter, device=job.device, explanations=True
-    )
+        job.part, model=folder, diameter=job.diameter, device=job.device,
+        explanations=True, changed_images=changed,
+    )  # fmt: skip
     return Measured(figures_of(report, folder), report.per_image)
 
 

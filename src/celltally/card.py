@@ -97,10 +97,12 @@ def _interval(calibration: Calibration | None) -> str:
 
 def _audited(audits: Audited, calibration: Calibration) -> str:
     """Say how intervals came from audits."""
+    regions = f"{audits.regions} random region{'s' * (audits.regions != 1)}"
+    groups = f"{audits.groups} {audits.units if audits.groups != 1 else audits.units[:-1]}"
     return (
         f"{calibration.kind.capitalize()} on {calibration.date} from the calibration of "
-        f"`{audits.parent}`, with {audits.regions} regions in {audits.groups} {audits.units} that "
-        f"were drawn at random and counted by a person; intervals of regions became "
+        f"`{audits.parent}`, with {regions} in {groups} counted by a person; intervals of regions "
+        f"became "
         f"{audits.region_factor:.2g} times as wide, those of whole images (provisional, unless "
         f"these were counted) {audits.image_factor:.2g} times."
     )

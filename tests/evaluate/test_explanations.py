@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,7 @@ def model(request, tiny_config, prepared_images):
     torch.manual_seed(0)
     config = tiny_config if request.param == "tally" else {"width": 1 / 16, "depth": 8}
     network = build(request.param, config).eval()
-    drain(iter_project(network, prepared_images([6, 7]), nominal_px=12.0, device=CPU))
+    drain(iter_project(network, prepared_images(counts=[6, 7]), nominal_px=12.0, device=CPU))
     return Model.from_network(network, name=request.param, diameter_px=12.0)
 
 
@@ -196,7 +197,7 @@ def test_a_model_without_prototypes_is_refused_before_anything_is_counted(
     del tiny_config["prototypes"]
     plain = Model.from_network(build("tally_plain", tiny_config), name="plain", diameter_px=12.0)
     plain.save(tmp_path / "plain")
-    monkeypatch.setattr("celltally.predict.iter_predict", None)
+    monkeypatch.setattr(import_module("celltally.predict"), "iter_predict", None)
     job = iter_evaluate(
         dataset_folder("cells", [4]), model=tmp_path / "plain", explanations=True, device="cpu"
     )
@@ -205,7 +206,8 @@ def test_a_model_without_prototypes_is_refused_before_anything_is_counted(
 
 
 def test_only_some_images_of_a_large_set_are_changed(tiny_model):
-    explaining = module.Explaining(tiny_model, 25, "cpu")
-    assert sum(explaining.change) == module.CHANGED_IMAGES
+    explaining = module.Explaining(tiny_model, 25, 10, "cpu")
+    assert sum(explaining.change) == 10
     assert explaining.change[0]
     assert explaining.change[-1]
+    assert not any(module.Explaining(tiny_model, 25, 0, "cpu").change)

@@ -94,11 +94,12 @@ def test_what_failed_is_tried_again_next_time(tmp_path) -> None:
     assert AuditStore(store.path, SESSION).unusable == {}
 
 
-def test_every_setting_has_a_file_of_its_own_and_a_seed_has_none() -> None:
+def test_every_setting_has_a_file_of_its_own_but_seed_and_calibration() -> None:
     others = [{"model": "x"}, {"diameter_px": 9.0}, {"units": "wells"}, {"source": "/data/4"}]
     paths = {store_path(SESSION), *(store_path(replace(SESSION, **other)) for other in others)}
     assert len(paths) == 1 + len(others)
-    assert store_path(replace(SESSION, seed=5)) == store_path(SESSION)
+    for same in ({"seed": 5}, {"calibration_sha256": "ef"}):
+        assert store_path(replace(SESSION, **same)) == store_path(SESSION)
     assert store_path(SESSION).name.startswith("plate-3-")
 
 

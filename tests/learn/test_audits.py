@@ -197,7 +197,7 @@ def test_a_calibrated_copy(counting, pictures, tmp_path) -> None:
     assert store.sha256[:12] in again.record.training["audits"]
     assert f"seed {store.session.seed}" in again.record.training["audits"]
     assert again.record.training["calibrated from"].startswith("tiny (calibration ")
-    assert "4 regions in 4 images" in (tmp_path / "copy" / "README.md").read_text()
+    assert "4 random regions in 4 images" in (tmp_path / "copy" / "README.md").read_text()
     pixels = imageio.imread(pictures / "f1.png")
     told = of(predict(again, pixels, diameter_px=12.0, device="cpu"))
     assert told.reason == "4 of 19 images audited: 15 more needed for a calibrated interval"

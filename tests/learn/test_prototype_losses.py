@@ -12,14 +12,14 @@ from celltally.progress import drain
 CPU = torch.device("cpu")
 
 
-def fitted(network, images, **weights):
+def fitted(network, images, steps=30, **weights):
     """The network after a few steps of its prototypes, with other weights of the losses."""
     config = FitConfig(
         crop=32, batch=2, validate_every=10**9, learning_rate=0.1, average=0.5, augmentation=None,
         **weights,
     )  # fmt: skip
     fit = iter_fit(
-        network, images, (), config, Budget(steps=30), make_fabric("cpu"), nominal_px=12.0,
+        network, images, (), config, Budget(steps=steps), make_fabric("cpu"), nominal_px=12.0,
         parameters=[network.prototypes],
     )  # fmt: skip
     drain(fit)
@@ -81,7 +81,9 @@ def test_prototypes_are_tied_to_the_features_of_their_group(tiny_config, images)
     untied, _ = astray(
         fitted(crossed(), images, prototype_weight=0.0, diversity_weight=0.0), images
     )
-    tied, near = astray(fitted(crossed(), images, diversity_weight=0.0), images)
+    tied, near = astray(
+        fitted(crossed(), images, 60, prototype_weight=10.0, diversity_weight=0.0), images
+    )
     assert tied == 0
     assert near < far
     assert untied > 0

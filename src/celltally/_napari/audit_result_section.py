@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLineEdit
 from celltally._napari import texts
 from celltally._napari.controls import Section, wrapped
 from celltally._napari.run_section import RunSection
-from celltally.intervals import MIN_GROUPS, AuditSummary
+from celltally.intervals import AuditSummary, still_needed
 
 __all__ = ["AuditResultSection", "summary_words"]
 
@@ -60,12 +60,10 @@ def summary_words(summary: AuditSummary, units: str) -> str:
             f"After: right in {summary.after} {of}, each judged by an interval made without "
             f"its {units[:-1]}."
         )
-    change = "wide" if 0.95 < summary.factor < 1.05 else None
+    alike = 0.95 < summary.factor < 1.05
     times = f"{summary.factor:.2g} times as wide as before"
-    lines.append(
-        f"Intervals of regions become {'about as wide as before' if change else times}"
-        f"{'' if summary.groups >= MIN_GROUPS else ', and stay provisional'}."
-    )
+    lines.append(f"Intervals of regions become {'about as wide as before' if alike else times}.")
+    lines.append(f"{still_needed(summary.groups, units)}.")
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ class Bars(QTreeWidget):
         header.setMinimumSectionSize(20)
         # Of fixed width: to measure all words anew takes longer than everything else here.
         metrics = self.fontMetrics()
-        for column, widest in ((0, "p88 background  "), (2, "+0.00000  ")):
+        for column, widest in ((0, "p88 background "), (2, "+0.00000")):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, metrics.horizontalAdvance(widest) + 8)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
@@ -123,7 +123,8 @@ class Bars(QTreeWidget):
 
 def _item() -> QTreeWidgetItem:
     item = QTreeWidgetItem()
-    item.setTextAlignment(2, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+    right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    item.setData(2, Qt.ItemDataRole.TextAlignmentRole, right)
     return item
 
 

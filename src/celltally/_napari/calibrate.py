@@ -80,8 +80,8 @@ class CalibrateWidget(Docked):
         self.result = AuditResultSection()
         self._lines = (line(), line())
         self.lay_out(
-            self.intro, self._lines[0], self.model, self._lines[1], self.setup, self.counting,
-            self.run, self.result,
+            self.result, self.intro, self._lines[0], self.model, self._lines[1], self.setup,
+            self.counting, self.run,
         )  # fmt: skip
         self._follow = QTimer(self)  # a drag reports each pixel
         self._follow.setSingleShot(True)
@@ -376,6 +376,7 @@ class CalibrateWidget(Docked):
         assert self.audit is not None
         name = f"{self.audit.model.name} {SUFFIX}"
         self.result.show_summary(summary, self.audit.store.session.units, name)
+        self.intro.hide()  # what was asked for is known by now, and room is scarce
         self.result.show()
 
     def save(self, name: str) -> None:

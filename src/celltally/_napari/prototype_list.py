@@ -67,7 +67,7 @@ class PrototypeList(QListWidget):
             for number in numbers:
                 item = QListWidgetItem(f"p{number}")
                 item.setData(Qt.ItemDataRole.UserRole, number)
-                item.setTextAlignment(int(Qt.AlignmentFlag.AlignHCenter))
+                item.setData(Qt.ItemDataRole.TextAlignmentRole, int(Qt.AlignmentFlag.AlignHCenter))
                 self.addItem(item)
         for row, (picture, tip) in enumerate(zip(pictures, tips, strict=True)):
             pixmap = framed(picture, self.kind, SIDE)
@@ -117,11 +117,10 @@ def framed(picture: NDArray[np.uint8] | None, kind: str, side: int) -> QPixmap:
     painter = QPainter(pixmap)
     if picture is not None:
         pixels = np.ascontiguousarray(picture)
+        data = pixels.tobytes()
         colour = pixels.ndim == 3
         layout = QImage.Format.Format_RGB888 if colour else QImage.Format.Format_Grayscale8
-        shown = QImage(
-            pixels.data, pixels.shape[1], pixels.shape[0], pixels.strides[0], layout
-        ).scaled(
+        shown = QImage(data, pixels.shape[1], pixels.shape[0], pixels.strides[0], layout).scaled(
             side,
             side,
             Qt.AspectRatioMode.IgnoreAspectRatio,

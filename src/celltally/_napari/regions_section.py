@@ -121,7 +121,7 @@ class RegionsSection(FoldingSection):
             self.kind_box.setItemData(self.kind_box.count() - 1, tip, 3)  # its tooltip
         self.kind_box.setToolTip("What the next region is for.")
         self.kind_box.currentIndexChanged.connect(lambda _: self._tidy())
-        label = text("Draw a region to")
+        label = text("Kind of region")
         label.setFixedWidth(LABEL_WIDTH)
         self.tools = {name: QPushButton(name) for name in TOOLS}
         for name, button in self.tools.items():
@@ -129,6 +129,10 @@ class RegionsSection(FoldingSection):
             button.setToolTip(_TIPS[name])
             button.setStyleSheet("padding: 3px 5px;")
             button.clicked.connect(lambda on, name=name: self.use(name if on else None))
+        self.delete_button = QPushButton("Delete")
+        self.delete_button.setToolTip("Delete the regions that are chosen.")
+        self.delete_button.clicked.connect(lambda: self.delete())
+        tools = [*self.tools.values(), self.delete_button]
         self.table = RegionTable()
         self.table.renamed.connect(self._renamed)
         self.table.kind_chosen.connect(self._kind_chosen)
@@ -150,15 +154,18 @@ class RegionsSection(FoldingSection):
         self.save_button = QPushButton("Save table…")
         self.save_button.setToolTip("Save the table as a CSV file.")
         self.save_button.clicked.connect(lambda: self._ask("region counts", "csv", self.save))
-        self.shapes_button = QPushButton("Save regions…")
+        self.shapes_button = QPushButton("Save shapes…")
         self.shapes_button.setToolTip("Save the outlines as a GeoJSON file, in image pixels.")
         self.shapes_button.clicked.connect(
             lambda: self._ask("regions", "geojson", self.save_shapes)
         )
+        for button in (self.copy_button, self.save_button, self.shapes_button):
+            button.setStyleSheet("padding: 3px 5px;")
         self.out_row = spread(self.copy_button, self.save_button, self.shapes_button)
         for part in (
             spread(label, self.kind_box, stretch=1),
-            spread(*self.tools.values()),
+            spread(*tools[:3]),
+            spread(*tools[3:]),
             self.table,
             self.sums_label,
             self.note_label,
@@ -229,6 +236,7 @@ class RegionsSection(FoldingSection):
             self._watch(layer)
         for button in self.tools.values():
             button.setEnabled(image is not None)
+        self.delete_button.setEnabled(self._layer is not None)
         self._soon()
 
     def _watch(self, layer: Shapes | None) -> None:
@@ -289,6 +297,7 @@ class RegionsSection(FoldingSection):
         layer = show_regions(self.viewer, self._image, plane)
         if layer is not self._layer:
             self._watch(layer)
+        self.delete_button.setEnabled(True)
         self._tidy()
         self.viewer.layers.selection.active = layer
         layer.mode = "pan_zoom" if tool is None else TOOLS[tool]

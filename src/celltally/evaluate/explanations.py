@@ -53,9 +53,6 @@ __all__ = [
     "per_prototype",
 ]
 
-#: At most so many images of a set, at even distances, are changed as well.
-CHANGED_IMAGES = 10
-
 #: Columns of ``explanations.csv``.
 PER_PROTOTYPE = (
     *("prototype", "kind", "weight", "images", "boxes", "purity", "mixed"),
@@ -321,8 +318,8 @@ class Explaining:
     ----------
     model
         One with prototypes.
-    images
-        How many there will be.
+    images, changed
+        How many there will be, and how many of them, at even distances, are changed as well.
     device
         See ``iter_predict``.
 
@@ -332,11 +329,11 @@ class Explaining:
         For a model without prototypes.
     """
 
-    def __init__(self, model: Model, images: int, device: str = "auto") -> None:
+    def __init__(self, model: Model, images: int, changed: int, device: str = "auto") -> None:
         check_prototypes(model)
         self.model, self.device = model, device
         self.rng = np.random.default_rng(2)  # the same places and noise for every model
-        chosen = np.linspace(0, images - 1, min(images, CHANGED_IMAGES)).round()
+        chosen = np.linspace(0, images - 1, min(images, changed)).round()
         self.change = [index in chosen for index in range(images)]
 
     def measure(

@@ -123,6 +123,7 @@ def iter_evaluate(
     level: float = 0.95,
     device: str = "auto",
     explanations: bool = False,
+    changed_images: int = 10,
 ) -> Generator[Progress, None, Report]:
     """Count a data set's images and compare with its labels.
 
@@ -145,6 +146,9 @@ def iter_evaluate(
     explanations
         Whether to measure the explanations of a model with prototypes as well; ``out`` then
         has ``explanations.csv``.
+    changed_images
+        How many images, at even distances, are changed for this (places removed, noise, a
+        turn), which takes four more runs of the network each.
 
     Yields
     ------
@@ -182,7 +186,7 @@ def iter_evaluate(
     if explanations:
         from celltally.evaluate.explanations import Explaining
 
-        explaining = Explaining(loaded, len(dataset.samples), device)
+        explaining = Explaining(loaded, len(dataset.samples), changed_images, device)
     rng = np.random.default_rng(1)  # the same rectangles for every model
     judged: list[_Judged] = []
     for done, sample in enumerate(dataset.samples, start=1):

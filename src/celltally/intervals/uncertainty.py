@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.signal import fftconvolve
 
 from celltally.intervals.aleatoric import Scale
 from celltally.intervals.conformal import score_quantile
@@ -20,7 +20,7 @@ LEVEL = 0.6827
 def uncertainty(prediction: Prediction) -> NDArray[np.float32]:
     """Give the standard error of the count in the neighbourhood of every place.
 
-    The neighbourhood is a square as wide as a cell. Its density and variance are summed,
+    The neighbourhood is a disc as wide as a cell. Its density and variance are summed,
     and the error is what the interval of such a region reaches to either side at the level
     of one standard deviation: in about two neighbourhoods of three, the count is off by no
     more. Neighbourhoods are smaller than most rectangles that the calibration saw, so the
@@ -37,13 +37,11 @@ def uncertainty(prediction: Prediction) -> NDArray[np.float32]:
     ndarray
         ``(h, w)`` float32 on the prediction's grid, in cells, ≥ 0.
     """
-    sides = [prediction.diameter_px / step for step in prediction.grid.step]
-    size = [max(round(side), 1) for side in sides]
+    disc = _disc(*(prediction.diameter_px / step for step in prediction.grid.step))
 
     def around(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        whole = maps.sum(axis=0, dtype=np.float32)
-        mean = uniform_filter(whole, size, mode="constant")
-        return np.asarray(np.maximum(mean * (sides[0] * sides[1]), 0.0), dtype=np.float32)
+        summed = fftconvolve(maps.sum(axis=0, dtype=np.float32), disc, mode="same")
+        return np.asarray(np.maximum(summed, 0.0), dtype=np.float32)
 
     count, variance = around(prediction.density), around(prediction.variance)
     calibration = prediction.calibration
@@ -62,3 +60,16 @@ def uncertainty(prediction: Prediction) -> NDArray[np.float32]:
         reach *= quantiles[np.digitize(count, [b.low for b in bins[1:]])]
     reach *= difficulty(calibration.neighbours, prediction.statistics, prediction.count)
     return reach.astype(np.float32)
+
+
+def _disc(height: float, width: float) -> NDArray[np.float32]:
+    """Fractions of cells that an ellipse covers, so scaled that they add up to its area."""
+    half = [max(int(np.ceil(side / 2)), 0) for side in (height, width)]
+    fine = 8
+    y, x = ((np.arange(fine * (2 * n + 1)) + 0.5) / fine - (n + 0.5) for n in half)
+    radii = [max(side / 2, 0.5 / fine) for side in (height, width)]
+    within = (y[:, None] / radii[0]) ** 2 + (x / radii[1]) ** 2 <= 1
+    shape = (2 * half[0] + 1, fine, 2 * half[1] + 1, fine)
+    covered = within.reshape(shape).mean(axis=(1, 3))
+    area = np.pi / 4 * height * width
+    return np.asarray(covered * (area / covered.sum()), dtype=np.float32)

@@ -68,8 +68,13 @@ def audits_dir() -> Path:
 
 
 def store_path(session: AuditSession) -> Path:
-    """File of a session: the same for the same images, model and settings, whatever the seed."""
-    told = {name: value for name, value in asdict(session).items() if name != "seed"}
+    """File of a session: the same for the same images, model and settings.
+
+    Neither the seed nor the calibration matters: what was counted stays worth as much when
+    the model is calibrated anew.
+    """
+    other = ("seed", "calibration_sha256")
+    told = {name: value for name, value in asdict(session).items() if name not in other}
     digest = hashlib.sha256(canonical_json(told)).hexdigest()[:12]
     word = re.sub(r"[^A-Za-z0-9]+", "-", Path(session.source).name).strip("-")[:32] or "images"
     return audits_dir() / f"{word}-{digest}.jsonl"
