@@ -92,11 +92,12 @@ def _jobs(arguments: argparse.Namespace) -> list[Job]:
         name, equals, model = text.partition("=")
         if not equals:
             raise UserError(f"the model {text!r} has no set; give set=model")
-        counter = GivenModel(zoo.find(model))
+        model, *settings = model.split(":")
+        config, counter = parse_settings(settings), GivenModel(zoo.find(model))
         if counter.record.network != "countxplain":
             raise UserError(f"{model!r} is a {counter.record.network!r}; give a 'countxplain'")
         asked += [
-            (name, FrozenVariant(losses, counter, arguments.steps), seed)
+            (name, FrozenVariant(losses, counter, arguments.steps, config), seed)
             for losses in VARIANTS
             for seed in map(int, _names(arguments.seeds))
         ]
@@ -148,7 +149,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--cpu-minutes", type=float, default=4.0,
         help="budget of a training in minutes of processor time")  # fmt: skip
     add("--counters", default="",
-        help="models of countxplain whose prototypes are learned anew: set=model")  # fmt: skip
+        help="models of countxplain whose prototypes are learned anew, with settings: "
+        "set=model:diversity_weight=100")  # fmt: skip
     add("--steps", type=int, default=1500, help="of the prototypes with --counters")
     add("--seeds", default="0", help="of the trainings")
     add("--split", default="val", help="part of each set that is measured")

@@ -112,7 +112,8 @@ def explain_sample(viewer: Any, explain: Any, path: Path) -> None:
 
 def audit_sample(path: Path) -> None:
     """Photograph a region that is being counted; the answers go to a folder that is thrown away."""
-    from skimage import filters, measure
+    from scipy import ndimage
+    from skimage import feature, filters
 
     from celltally._napari.demo import open_sample_window, photograph, wait
 
@@ -125,9 +126,10 @@ def audit_sample(path: Path) -> None:
         audit.run.button.click()
         wait(lambda: audit.field is not None, 300)
         top, left, bottom, right = audit.field.frame
-        nuclei = filters.gaussian(audit.field.pixels, 2, preserve_range=True)
-        for nucleus in measure.regionprops(measure.label(nuclei > filters.threshold_otsu(nuclei))):
-            y, x = nucleus.centroid
+        smooth = filters.gaussian(audit.field.pixels, 1, preserve_range=True)
+        depth = ndimage.distance_transform_edt(smooth > filters.threshold_otsu(smooth))
+        depth = filters.gaussian(depth, 2)
+        for y, x in feature.peak_local_max(depth, min_distance=7, exclude_border=False):
             if top <= y < bottom and left <= x < right:
                 audit.layers.dots.add([y, x])
         wait(lambda: audit.counting.number is not None, 10)

@@ -4,8 +4,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 from celltally.learn import train
+from celltally.model import Model
+from celltally.networks import build
 from celltally.types import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,10 +103,31 @@ def test_models_are_judged_and_the_tables_stand_in_the_document(run, tiny_model,
     assert line in document.read_text()
 
 
+def test_prototypes_learn_anew_on_a_counter_that_stays(run, tmp_path):
+    torch.manual_seed(0)
+    counter = build("countxplain", {"width": 1 / 16, "depth": 4})
+    Model.from_network(counter, name="counter", diameter_px=12.0).save(tmp_path / "counter")
+    code, out, said = run("--counters", f"blobs={tmp_path / 'counter'}:depth=8", "--steps", 3)
+    assert code == 0, said
+    rows = [line for line in out.splitlines() if line.startswith("| countxplain (depth 8) on")]
+    assert len(rows) == 4
+    trained = [Model.load(folder) for folder in (tmp_path / "out" / "networks").iterdir()]
+    assert {
+        (m.network.config.prototype_weight, m.network.config.diversity_weight) for m in trained
+    } == {(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)}
+    for model in trained:
+        assert model.network.config.depth == 8
+        assert model.record.training["distinct prototypes before projection"] <= 6
+        kept = counter.layers.state_dict()
+        assert all(torch.equal(kept[k], v) for k, v in model.network.layers.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--models", "general"], "give set=model"),
+        (["--counters", "countxplain-u2os"], "give set=model"),
+        (["--counters", "blobs=u2os-hoechst"], "give a 'countxplain'"),
         (["--networks", "tally"], "give --sets"),
         (["--networks", "nothing", "--sets", "blobs"], "no network 'nothing'"),
         (["--networks", "tally", "--sets", "nowhere"], "nowhere"),

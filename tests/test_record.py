@@ -264,7 +264,7 @@ def test_an_entry_of_a_calibration_of_another_type(folder, name, value):
         read_calibration(folder)
 
 
-NEIGHBOURS = {"names": ["a"], "widths": [1.0, 2.0], "points": [[1.0, 2.0]], "surprise": [1.0]}
+NEIGHBOURS = {"names": ["a"], "least": [1.0, 2.0], "points": [[1.0, 2.0]], "surprise": [1.0]}
 REGIONS = {"alpha": 1, "beta": 0, "gamma": 1, "bins": [{"low": 0, "scores": [1.0], "groups": 1}]}
 
 

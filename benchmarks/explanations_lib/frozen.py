@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,18 +54,23 @@ class FrozenVariant:
         The model whose counter stays as it is.
     steps
         Of the training of the prototypes.
+    config
+        Settings other than the given model's.
     """
 
     losses: str
     counter: GivenModel
     steps: int
+    config: Mapping[str, Any] = field(default_factory=dict)
     kind: ClassVar[str] = "variant"
     learns: ClassVar[bool] = True
 
     @property
     def whole(self) -> str:
         """Name of all variants together."""
-        return f"countxplain on the counter of {self.counter.label}, {self.steps} steps"
+        told = " ".join(f"{name} {value}" for name, value in self.config.items())
+        changed = f" ({told})" if told else ""
+        return f"countxplain{changed} on the counter of {self.counter.label}, {self.steps} steps"
 
     @property
     def label(self) -> str:
@@ -75,7 +80,12 @@ class FrozenVariant:
     def recipe(self) -> dict[str, Any]:
         """Tell what is trained."""
         given = {"counter": self.counter.record.sha256, "steps": self.steps}
-        return {**given, "losses": dict(VARIANTS[self.losses])}
+        return {**given, "losses": self.changed}
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Settings other than the given model's, without the losses that are taken away."""
+        return {**self.config, **VARIANTS[self.losses]}
 
     def identity(self) -> dict[str, Any]:
         """Tell what is trained, and by which rule boxes are drawn."""
@@ -98,7 +108,7 @@ class FrozenVariant:
         dataset = read_dataset(job.train)
         images = yield from prepare([(dataset, s) for s in dataset.samples], model.diameter_px)
         torch.manual_seed(job.seed or 0)
-        config = {**self.counter.record.config, **VARIANTS[self.losses]}
+        config = {**self.counter.record.config, **self.changed}
         network = build(self.counter.record.network, config)
         if not (isinstance(network, CountXplain) and isinstance(model.network, CountXplain)):
             raise TypeError(f"{self.counter.label} is no countxplain")

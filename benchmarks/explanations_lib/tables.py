@@ -24,7 +24,7 @@ def _percent(value: float) -> str:
 
 
 def _cosine(value: float) -> str:
-    return f"{value:.2f}"
+    return f"{value:.3f}"
 
 
 def _count(value: float) -> str:
@@ -39,9 +39,9 @@ def _cells(value: float) -> str:
 OF_MODELS: dict[str, tuple[tuple[str, ...], Write]] = {
     "MAE": (("mae",), _cells),
     "cell boxes": (("cell_boxes",), _count),
-    "pure": (("cell_purity",), _percent),
+    "cell boxes pure": (("cell_purity",), _percent),
     "background boxes": (("background_boxes",), _count),
-    "pure ": (("background_purity",), _percent),
+    "background boxes pure": (("background_purity",), _percent),
     "mixed prototypes, cell / background": (
         ("mixed_cell_prototypes", "mixed_background_prototypes"), _percent,
     ),
@@ -96,7 +96,7 @@ def ablation(rows: Sequence[Row]) -> str:
 
 
 def _head(first: Sequence[str], columns: dict[str, tuple[tuple[str, ...], Write]]) -> list[str]:
-    names = [*first, *(name.strip() for name in columns)]
+    names = [*first, *columns]
     return [f"| {' | '.join(names)} |", "|---" * len(first) + "|--:" * len(columns) + "|"]
 
 

@@ -305,12 +305,12 @@ def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
 def _neighbours(content: dict[str, Any]) -> Neighbours:
     known = Neighbours(
         names=tuple(content["names"]),
-        widths=tuple(content["widths"]),
+        least=tuple(content["least"]),
         points=tuple(tuple(point) for point in content["points"]),
         surprise=tuple(content["surprise"]),
     )
-    if {len(point) for point in known.points} != {len(known.widths)}:
-        raise ValueError("neighbours have other numbers of features than widths")
+    if {len(point) for point in known.points} != {len(known.least)}:
+        raise ValueError("neighbours have other numbers of figures than least differences")
     if len(known.points) != len(known.surprise):
         raise ValueError("there are other numbers of neighbours than of surprises")
     return known

@@ -311,17 +311,18 @@ class Neighbours:
     Attributes
     ----------
     names
-        Of the features.
-    widths
-        Standard deviation of each.
+        Of the figures of an image's appearance; the points have two further ones, of the
+        count and of where the diameter is from.
+    least
+        Difference from which on each figure is one.
     points
-        Features of every image.
+        Figures of every image.
     surprise
         How many s² the square of its count error was.
     """
 
     names: tuple[str, ...]
-    widths: tuple[float, ...]
+    least: tuple[float, ...]
     points: tuple[tuple[float, ...], ...]
     surprise: tuple[float, ...]
 
@@ -520,6 +521,11 @@ class Prediction:
     image: str = ""
     seconds: float = float("nan")
     notes: tuple[str, ...] = ()
+
+    @property
+    def look(self) -> Mapping[str, float]:
+        """Statistics and appearance of the image: what tells how hard it is to count."""
+        return {**self.statistics, **self.appearance}
 
     @cached_property
     def counts(self) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMenu
 
 from celltally import zoo
-from celltally._napari import boxes_section, counting, explaining, layers, planes
+from celltally._napari import boxes_section, counting, explaining, layers, planes, texts
 from celltally._napari.colours import KINDS
 from celltally._napari.layers.boxes import _free
 from celltally._napari.layers.pointed import place_in, pointed_dot, selected_polygon
@@ -503,6 +503,12 @@ def test_a_closed_dock_hears_nothing_more(explained, viewer, qtbot, canvas_click
     assert len(viewer.keymap) == keys - 1
     canvas_click((40, 60))
     assert "cells explained place" not in viewer.layers
+
+
+def test_parts_of_a_count_are_readable():
+    values = (1234.4, 99.96, 12.345, 0.98, 0.1234, -0.0567, 0.0002, 0.0)
+    shown = ["1\u202f234", "100", "12.3", "1.0", "0.12", "-0.057", "0.000", "0.000"]
+    assert [texts.amount(value) for value in values] == shown
 
 
 # ---- places -----------------------------------------------------------------

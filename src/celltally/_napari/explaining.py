@@ -100,6 +100,7 @@ def window_job(
     """Compare a window of a counted image with the prototypes; None for all of it."""
     yield Progress(0, 0, "Loading the model")
     preload_torch()
+    import celltally.explain.contributions  # noqa: F401  (so that no click waits for it)
     from celltally.explain.similarity import iter_similarities
 
     prediction = counted.prediction

@@ -45,6 +45,7 @@ class PrototypeList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTabKeyNavigation(False)
         self.setStyleSheet("QListWidget { border: none; padding: 0px; }")
+        self._pictures: list[NDArray[np.uint8] | None] = []
         self.itemSelectionChanged.connect(self._selected)
 
     @property
@@ -69,13 +70,21 @@ class PrototypeList(QListWidget):
                 item.setData(Qt.ItemDataRole.UserRole, number)
                 item.setData(Qt.ItemDataRole.TextAlignmentRole, int(Qt.AlignmentFlag.AlignHCenter))
                 self.addItem(item)
+            self._pictures = [None] * len(numbers)
+            for row in range(len(numbers)):
+                self._show_picture(row, None)
         for row, (picture, tip) in enumerate(zip(pictures, tips, strict=True)):
-            pixmap = framed(picture, self.kind, SIDE)
-            icon = QIcon(pixmap)
-            icon.addPixmap(pixmap, QIcon.Mode.Selected)  # Qt would tint it
-            self.item(row).setIcon(icon)
             self.item(row).setToolTip(tip)
+            if picture is not self._pictures[row]:
+                self._show_picture(row, picture)
         self._fit()
+
+    def _show_picture(self, row: int, picture: NDArray[np.uint8] | None) -> None:
+        self._pictures[row] = picture
+        pixmap = framed(picture, self.kind, SIDE)
+        icon = QIcon(pixmap)
+        icon.addPixmap(pixmap, QIcon.Mode.Selected)  # Qt would tint it
+        self.item(row).setIcon(icon)
 
     def choose(self, number: int) -> bool:
         """Choose one prototype alone; whether it is in this list."""

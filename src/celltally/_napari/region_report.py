@@ -94,7 +94,10 @@ def told(rows: Sequence[Row]) -> str:
             continue
         words = texts.interval_words(row.interval)
         if row.interval.kind == "calibrated" and row.interval.reason:
-            words = f"Intervals of shapes other than rectangles are {row.interval.reason}."
+            words = (
+                "Intervals of shapes other than rectangles are approximate: "
+                "they were calibrated on rectangles."
+            )
         if row.interval.kind != "exact" and words and words not in sentences:
             sentences.append(words)
     return "\n".join(sentences)

@@ -82,8 +82,8 @@ def explain(
     chosen, asked = parse_plane(plane), parse_channel(channel)
     if diameter is not None and (problem := check_diameter(diameter)):
         raise UserError(f"{problem}, or leave it out to have it estimated")
-    if not image.is_file():
-        raise UserError(f"there is no image {image}; give the path of a file")
+    if not image.exists():
+        raise UserError(f"there is no image {image}; give the path of one")
     read_record(zoo.find(model))
     _check_replaceable(out, image)
     with _folder(out):

@@ -52,7 +52,7 @@ def calibrate(
     variances: ArrayLike,
     groups: Sequence[str],
     *,
-    statistics: Sequence[Mapping[str, float]] | None = None,
+    looks: Sequence[Mapping[str, float]] | None = None,
     regions: Sequence[NDArray[np.float64]] | None = None,
     sets: Sequence[str] = (),
     ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -71,8 +71,8 @@ def calibrate(
     groups
         ``(n,)`` what is independent: the well or slide of each image, or the
         image's own name where images are independent.
-    statistics
-        Of each image, to tell how hard it is; None: all are alike.
+    looks
+        Of each image, as of ``Prediction.look``, to tell how hard it is; None: all are alike.
     regions
         Of each image ``(m, 3)``: predicted counts, true counts and sums of the variance
         map of random rectangles; None or all empty: regions cannot be calibrated.
@@ -99,8 +99,8 @@ def calibrate(
     count = np.asarray(counts, dtype=np.float64).ravel()
     truth = np.asarray(truths, dtype=np.float64).ravel()
     variance = np.asarray(variances, dtype=np.float64).ravel()
-    looks = [{} for _ in count] if statistics is None else list(statistics)
-    if not len(count) == len(truth) == len(variance) == len(groups) == len(looks):
+    shown = [{} for _ in count] if looks is None else list(looks)
+    if not len(count) == len(truth) == len(variance) == len(groups) == len(shown):
         raise ValueError(
             f"{len(count)} counts, {len(truth)} truths, {len(variance)} variances and "
             f"{len(groups)} groups do not belong together"
@@ -114,7 +114,7 @@ def calibrate(
 
     names, group = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
     error = truth - count
-    scores, hardness = _cross_scores(error, variance, count, group, looks)
+    scores, hardness = _cross_scores(error, variance, count, group, shown)
     scale = fit_scale(error, variance, count)
     surprise = (error / scale(variance, count)) ** 2
     return Calibration(
@@ -128,7 +128,7 @@ def calibrate(
         sets=tuple(sets),
         ranges=dict(ranges or {}),
         kind="calibrated" if len(names) >= MIN_GROUPS else "provisional",
-        neighbours=make_neighbours(looks, count, surprise),
+        neighbours=make_neighbours(shown, count, surprise),
         regions=_calibrate_regions(regions or (), group, hardness),
     )
 

@@ -22,6 +22,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from celltally.intervals.whitened import Whitened
 from celltally.types import Appearances
 
 __all__ = ["MOST_APPEARANCES", "UNLIKE", "known_appearances", "likeness_score", "strangest"]
@@ -30,8 +31,7 @@ __all__ = ["MOST_APPEARANCES", "UNLIKE", "known_appearances", "likeness_score", 
 UNLIKE = 0.02
 #: Known images that an image is compared with.
 NEAREST = 3
-#: Variance that is added along every direction, in units of that of a figure: directions in
-#: which the known images happen not to differ are not to decide alone.
+#: See ``Whitened``.
 SHRINKAGE = 0.03
 #: Images that differ by this share of a figure's least difference, in every figure and any
 #: direction, are the same. (It says something where one or two images are known, or copies.)
@@ -104,7 +104,7 @@ def likeness_score(known: Appearances, appearance: Mapping[str, float]) -> float
         return math.nan
     space = _space(known)
     point = np.array([appearance[name] for name in known.names])
-    distance = float(_nearest(((space.place(point) - space.points) ** 2).sum(axis=1)))
+    distance = float(_nearest(space.images.squares(point)))
     groups = len(space.distances)
     # Every group's share of images that are as far from the others.
     as_far = sum(float((own >= distance).mean()) for own in space.distances)
@@ -119,20 +119,18 @@ def strangest(known: Appearances, appearance: Mapping[str, float]) -> str:
     """Name of the figure in which an image differs most from the known ones nearest to it."""
     space = _space(known)
     point = np.array([appearance[name] for name in known.names])
-    order = np.argsort(((space.place(point) - space.points) ** 2).sum(axis=1), kind="stable")
+    order = np.argsort(space.images.squares(point), kind="stable")
     around = np.array(known.points)[order[:NEAREST]].mean(axis=0)
-    return known.names[int(np.argmax(np.abs(point - around) / space.widths))]
+    return known.names[int(np.argmax(np.abs(point - around) / space.images.widths))]
 
 
 class _Space:
-    """The known images where all directions in which they differ are alike.
+    """The known images, and how far each is from the others.
 
     Attributes
     ----------
-    widths
-        Of every figure.
-    points
-        ``(n, d)`` whitened.
+    images
+        Where they are.
     least
         Distance that is too small to be strange.
     distances
@@ -140,29 +138,16 @@ class _Space:
     """
 
     def __init__(self, known: Appearances) -> None:
-        raw = np.array(known.points, dtype=np.float64)
-        self._centre = raw.mean(axis=0)
-        self.widths = np.maximum(raw.std(axis=0), known.least)
-        scaled = (raw - self._centre) / self.widths
-        values, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-        self._whiten = vectors / np.sqrt(np.maximum(values, 0.0) + SHRINKAGE)
-        self.points = scaled @ self._whiten
-        lengths = (self.points**2).sum(axis=1)
-        squares = lengths[:, None] + lengths - 2.0 * self.points @ self.points.T
-        squares = np.maximum(squares, 0.0)
+        self.images = Whitened(known.points, known.least, SHRINKAGE)
+        self.least = SMALL * self.images.reach(known.least)
+        squares = self.images.among()
         _, group = np.unique(np.array(known.groups), return_inverse=True)
         own = group[:, None] == group
         if own.all():  # one group only: its images are all there is to compare with
             own = np.eye(len(own), dtype=bool)
         squares[own] = np.inf
         near = _nearest(squares) if len(squares) > 1 else np.zeros(1)
-        small = (np.array(known.least) / self.widths)[:, None] * self._whiten
-        self.least = SMALL * float(np.sqrt((small**2).sum()))
         self.distances = [near[group == g] for g in range(int(group.max()) + 1)]
-
-    def place(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where an image lies among the points."""
-        return np.asarray((point - self._centre) / self.widths @ self._whiten)
 
 
 @lru_cache(maxsize=8)

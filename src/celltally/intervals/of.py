@@ -133,7 +133,7 @@ def interval_of(
         return _unbounded(level, "the prediction is not a finite number")
 
     known, curve = _known(calibration, None if part == "image" else count)
-    hard = difficulty(calibration.neighbours, prediction.statistics, prediction.count)
+    hard = difficulty(calibration.neighbours, prediction.look, prediction.count)
     s = hard * float(Scale(known.alpha, known.beta, known.gamma)(variance, count))
     quantile, carried = score_quantile(curve, level)
     kind: IntervalKind = "calibrated"

@@ -300,7 +300,8 @@ def _bin(known: RegionCalibration, count: float) -> RegionBin:
 
 
 def _hardness(calibration: Calibration, audit: Audit) -> float:
-    return difficulty(calibration.neighbours, audit.statistics, audit.image_predicted)
+    look = {**audit.statistics, **audit.appearance}
+    return difficulty(calibration.neighbours, look, audit.image_predicted)
 
 
 def _region_widths(
@@ -365,8 +366,8 @@ def _holds(calibration: Calibration, audit: Audit) -> bool:
 def _union(
     first: Mapping[str, tuple[float, float]], second: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """Widen ranges by others; where there are none yet the others are taken."""
-    joined = dict(first or second)
+    """Widen ranges by others; a statistic that had none gets none."""
+    joined = dict(first)
     for name in set(joined) & set(second):
         low, high = zip(joined[name], second[name], strict=True)
         joined[name] = (min(low), max(high))

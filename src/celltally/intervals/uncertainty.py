@@ -58,7 +58,7 @@ def uncertainty(prediction: Prediction) -> NDArray[np.float32]:
         bins = calibration.regions.bins
         quantiles = np.array([score_quantile(b, LEVEL)[0] for b in bins])
         reach *= quantiles[np.digitize(count, [b.low for b in bins[1:]])]
-    reach *= difficulty(calibration.neighbours, prediction.statistics, prediction.count)
+    reach *= difficulty(calibration.neighbours, prediction.look, prediction.count)
     return reach.astype(np.float32)
 
 

@@ -115,7 +115,7 @@ def calibrate_on(
         truths=np.array([sample_count(sample) for _, sample in pairs]),
         variances=np.array([float(p.variance.sum()) for p in predictions]),
         groups=[sample.group for _, sample in pairs],
-        statistics=[p.statistics for p in predictions],
+        looks=[p.look for p in predictions],
         regions=regions,
         sets=tuple(dict.fromkeys(dataset.name for dataset, _ in pairs)),
         ranges=seen_ranges([look.statistics for look in looks]),

@@ -121,6 +121,11 @@ def outline_of(corners: NDArray[np.float64], shape_type: str) -> NDArray[np.floa
         axes *= np.sqrt(angle / np.sin(angle))
         turn = angle * np.arange(ELLIPSE_CORNERS)
         return middle + np.stack([np.cos(turn), np.sin(turn)], axis=1) @ axes
+    if shape_type == "rectangle" and len(corners) == 4:
+        # napari keeps single precision, in which a resized one may be askew by a hair.
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        nearest = np.where(corners - low < high - corners, low, high)
+        return nearest if np.abs(nearest - corners).max() < 1e-3 else corners
     same = np.all(corners[1:] == corners[:-1], axis=1)
     return corners[np.append(True, ~same)] if len(corners) else corners
 
