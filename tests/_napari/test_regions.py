@@ -7,8 +7,6 @@ import json
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from celltally._napari import regions_section
@@ -30,7 +28,7 @@ def settle(tally, qtbot):
     """Wait until the figures have followed."""
     section = tally.regions
     qtbot.waitUntil(
-        lambda: not section._timer.isActive() and section._preparing is None, timeout=10_000
+        lambda: not section._timer.isActive() and section._preparing is None, timeout=60_000
     )
 
 
@@ -43,106 +41,6 @@ def drawn(tally, viewer, qtbot, *regions, plane=None):
 def row(tally, i):
     table = tally.regions.table
     return [table.item(i, column).text() for column in range(table.columnCount())]
-
-
-def mouse(canvas, kind, at, button=Qt.MouseButton.LeftButton):
-    """Send one mouse event; QTest's moves carry no buttons."""
-    buttons = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseButtonRelease else button
-    event = QMouseEvent(
-        kind, QPoint(*at), canvas.mapToGlobal(QPoint(*at)),
-        Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else button, buttons,
-        Qt.KeyboardModifier.NoModifier,
-    )  # fmt: skip
-    QApplication.sendEvent(canvas, event)
-
-
-def on_canvas(viewer, layer, yx):
-    """Where image pixels are on the canvas."""
-    world = np.asarray(layer.data_to_world(yx))[-2:]
-    view = viewer.window._qt_viewer.canvas.view
-    x, y = view.scene.transform.map([world[1], world[0], 0, 1])[:2]
-    return round(x), round(y)
-
-
-@pytest.fixture
-def shown(make_napari_viewer, counter, open_tally, image, press):
-    """A counted image in a window that is seen, so that it can be drawn on."""
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1100, 800)
-    tally = open_tally(viewer)
-    viewer.add_image(image, name="cells", scale=(0.5, 0.5), translate=(10, 20))
-    press(tally)
-    viewer.reset_view()
-    QApplication.processEvents()
-    return tally
-
-
-def test_a_rectangle_is_counted_while_it_is_drawn_and_moved(shown, qtbot, click):
-    viewer, section = shown.viewer, shown.regions
-    section.unfold()
-    click(section.tools["Rectangle"])
-    layer = region_layer(viewer.layers, key_of(shown.image.layer))
-    assert layer.mode == "add_rectangle"
-    assert viewer.layers.selection.active is layer
-    canvas = viewer.window._qt_viewer.canvas.native
-    image = shown.image.layer
-    start, middle, end = (on_canvas(viewer, image, yx) for yx in [(5, 5), (60, 50), (70, 100)])
-    mouse(canvas, QEvent.Type.MouseButtonPress, start)
-    mouse(canvas, QEvent.Type.MouseMove, middle)
-    settle(shown, qtbot)
-    assert section._drawing
-    assert row(shown, 0)[:3] == ["Region 1", "count", "1"]
-    mouse(canvas, QEvent.Type.MouseMove, end)
-    settle(shown, qtbot)
-    assert row(shown, 0)[2] == "2"
-    mouse(canvas, QEvent.Type.MouseButtonRelease, end)
-    settle(shown, qtbot)
-    assert not section._drawing
-    before = row(shown, 0)
-    assert before[4] == "2"
-    # Moved down and to the right: two other cells.
-    click(section.tools["Move"])
-    assert layer.mode == "select"
-    grip, target = (on_canvas(viewer, image, yx) for yx in [(35, 50), (75, 80)])
-    mouse(canvas, QEvent.Type.MouseMove, grip)
-    mouse(canvas, QEvent.Type.MouseButtonPress, grip)
-    mouse(canvas, QEvent.Type.MouseMove, ((grip[0] + target[0]) // 2, (grip[1] + target[1]) // 2))
-    mouse(canvas, QEvent.Type.MouseMove, target)
-    settle(shown, qtbot)
-    moving = row(shown, 0)
-    ((_, region),) = regions_of(layer, shown.image.plane())
-    assert region.polygon.min() > 30
-    mouse(canvas, QEvent.Type.MouseButtonRelease, target)
-    settle(shown, qtbot)
-    assert row(shown, 0) == moving
-    found = section.rows()[0]
-    expected = of(section._counted.prediction, 0.95, region.polygon)
-    assert found.interval.high == pytest.approx(expected.high)
-    layer.selected_data = {0}
-    qtbot.keyClick(section.table, Qt.Key.Key_Delete)
-    settle(shown, qtbot)
-    assert len(layer.data) == 0
-    assert section.table.rowCount() == 0
-
-
-def test_a_polygon_is_counted_corner_by_corner(shown, qtbot, click):
-    viewer, section = shown.viewer, shown.regions
-    section.unfold()
-    click(section.tools["Polygon"])
-    canvas = viewer.window._qt_viewer.canvas.native
-    image = shown.image.layer
-    for corner in [(5, 5), (5, 100), (70, 100), (70, 5)]:
-        at = on_canvas(viewer, image, corner)
-        mouse(canvas, QEvent.Type.MouseMove, at, Qt.MouseButton.NoButton)
-        mouse(canvas, QEvent.Type.MouseButtonPress, at)
-        mouse(canvas, QEvent.Type.MouseButtonRelease, at)
-    settle(shown, qtbot)
-    assert section._drawing
-    assert row(shown, 0)[2] == "2"
-    click(section.tools["Move"])  # ends it
-    settle(shown, qtbot)
-    assert not section._drawing
-    assert row(shown, 0)[2] == "2"
 
 
 def test_counts_areas_and_densities(counted, viewer, qtbot):
@@ -184,7 +82,7 @@ def test_excluded_regions_are_taken_off_the_image_and_it_is_said(counted, viewer
     assert row(counted, 0)[1:3] == ["exclude", "2"]
     path = tmp_path / "counts.csv"
     counted.save_counts(str(path))
-    (saved,) = csv.DictReader(path.open())
+    (saved,) = csv.DictReader(path.read_text().splitlines())
     assert float(saved["count"]) == pytest.approx(1.6, abs=0.1)
     assert "without 2 excluded regions" in saved["message"]
     assert saved["n_dots"] == "2"
@@ -419,7 +317,7 @@ def test_the_table_is_copied_and_saved(counted, viewer, qtbot, click, tmp_path):
     assert lines[0].split("\t")[:5] == ["image", "t", "z", "region", "kind"]
     path = tmp_path / "regions.csv"
     counted.regions.save(str(path))
-    rows = list(csv.DictReader(path.open()))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [r["region"] for r in rows] == ["left", "Excluded 1", "Image"]
     assert float(rows[0]["area_um2"]) == pytest.approx(24_000)
     assert float(rows[0]["cells_per_mm2"]) == pytest.approx(float(rows[0]["count"]) / 0.024, 1e-3)

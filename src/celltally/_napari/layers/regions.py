@@ -83,9 +83,13 @@ def show_regions(viewer: Any, image: Image, plane: Plane, regions: Sequence[Regi
 
 def set_regions(layer: Shapes, plane: Plane, regions: Iterable[Region]) -> None:
     """Add regions to our layer, in a plane."""
-    for region in regions:
-        layer.feature_defaults = _defaults(region.name, region.kind, region.stated)
-        layer.add(lifted(region.polygon, plane), shape_type="polygon")
+    added = list(regions)
+    if not added:
+        return
+    before = layer.features.to_dict("list")
+    layer.add([lifted(region.polygon, plane) for region in added], shape_type="polygon")
+    new = [_defaults(region.name, region.kind, region.stated) for region in added]
+    layer.features = pd.DataFrame({c: [*before[c], *(row[c] for row in new)] for c in _COLUMNS})
     tidy_regions(layer)
 
 
