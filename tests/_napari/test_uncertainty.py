@@ -46,7 +46,7 @@ def test_it_follows_a_new_count(counted, counter, press, qtbot):
     press(counted)
     qtbot.waitUntil(lambda: not counted.uncertainty.running, timeout=10_000)
     layer, _ = layers_of(counted)
-    assert layer.data.max() > 1.2 * before.max()
+    assert layer.data.max() > 1.02 * before.max()
 
 
 def test_another_image_has_none_yet(counted, viewer, image, qtbot):

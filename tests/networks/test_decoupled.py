@@ -156,6 +156,12 @@ def test_negative_values_are_not_found_and_no_count_is_no_density():
 # ---- stages -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("width", "rate"), [(0.05, 1.0), (0.25, 1.0), (0.5, 0.5)])
+def test_wide_networks_learn_slower(width, rate):
+    stages = Decoupled(DecoupledConfig(width=width)).stages
+    assert [stage.rate for stage in stages] == [rate, rate]
+
+
 def test_the_stages(network):
     assert network.stages == (COUNTER, LOCALISER)
     assert sum(stage.share for stage in network.stages) == 1
