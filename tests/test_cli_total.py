@@ -54,6 +54,8 @@ def test_groups_and_levels(study, capsys):
         (lambda f: (f / "audits.csv").write_text("image,count\nw0_0.tif,9\n"), "1 audited image"),
         (lambda f: (f / "audits.csv").write_text("image,count\nnew.tif,9\n"), "count of 'new.tif'"),
         (lambda f: (f / "audits.csv").write_text("image,count\nw0_0.tif,many\n"), "'many' as the"),
+        (lambda f: (f / "audits.csv").write_text("image,count\nw0_0.tif,nan\n"), "'nan' as the"),
+        (lambda f: (f / "audits.csv").write_text("image,count\nw0_0.tif,-3\n"), "'-3' as the"),
         (lambda f: (f / "audits.csv").write_text("name,n\na,9\n"), "no column 'image'"),
         (lambda f: (f / "audits.csv").write_text("image,count\n"), "has no rows"),
         (lambda f: (f / "audits.csv").unlink(), "does not exist"),
@@ -86,6 +88,14 @@ def test_a_failed_image_is_named(study, capsys):
     (folder / "audits.csv").write_text("image,count\na,4\nb,3\n")
     assert call(folder) == 2
     assert "b could not be counted" in capsys.readouterr().err
+
+
+def test_an_image_of_no_group_is_named(study, capsys):
+    folder, *_ = study
+    table = folder / "counts.csv"
+    table.write_text(table.read_text().replace(",w2\n", ",\n"))
+    assert call(folder, "--group", "well") == 2
+    assert "names no well of w2_6.tif" in capsys.readouterr().err
 
 
 def test_a_group_that_is_no_column(study, capsys):

@@ -309,7 +309,8 @@ def _neighbours(content: dict[str, Any]) -> Neighbours:
         points=tuple(tuple(point) for point in content["points"]),
         surprise=tuple(content["surprise"]),
     )
-    if {len(point) for point in known.points} != {len(known.least)}:
+    of_look = len(known.least) - 2  # the last two are no figures of the appearance
+    if {len(point) for point in known.points} != {len(known.least)} or of_look != len(known.names):
         raise ValueError("neighbours have other numbers of figures than least differences")
     if len(known.points) != len(known.surprise):
         raise ValueError("there are other numbers of neighbours than of surprises")

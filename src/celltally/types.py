@@ -418,8 +418,8 @@ class Calibration:
     sets
         Names of the data sets.
     ranges
-        For every image statistic the (low, high) seen in training and
-        calibration images; outside of it an image is *unlike* them.
+        For every image statistic the (low, high) that was seen, in the same images as the
+        ``appearances``; outside of it an image is *unlike* them.
     kind
         ``calibrated``, or ``provisional`` where the data were too few.
     neighbours
@@ -429,8 +429,8 @@ class Calibration:
     audits
         None for a calibration that was not made from audits.
     appearances
-        Of the images that taught, chose or calibrated the model; None: only ``ranges`` tell
-        an unlike image.
+        Of the images that taught, chose or calibrated the model (of a copy that was calibrated
+        anew: that calibrated it); None: only ``ranges`` tell an unlike image.
     """
 
     alpha: float

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from celltally._napari.layers import region_layer, regions_of
@@ -29,7 +30,11 @@ def row(tally, i):
 
 
 def mouse(canvas, kind, at, button=Qt.MouseButton.LeftButton):
-    """Send one mouse event; QTest's moves carry no buttons."""
+    """Send one mouse event; QTest's moves carry no buttons.
+
+    napari handles moves some time later. One that came after its own press would make a polygon
+    without an edge, which it cannot draw.
+    """
     buttons = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseButtonRelease else button
     event = QMouseEvent(
         kind, QPoint(*at), canvas.mapToGlobal(QPoint(*at)),
@@ -37,6 +42,8 @@ def mouse(canvas, kind, at, button=Qt.MouseButton.LeftButton):
         Qt.KeyboardModifier.NoModifier,
     )  # fmt: skip
     QApplication.sendEvent(canvas, event)
+    if kind == QEvent.Type.MouseMove:
+        QTest.qWait(60)
 
 
 def on_canvas(viewer, layer, yx):

@@ -126,6 +126,14 @@ def test_what_has_no_area_has_no_outline(corners):
     assert Overlay([[], []]).outline(either).shape == (0, 2, 2)
 
 
-def test_corners_that_are_no_numbers():
-    with pytest.raises(ValueError, match="finite"):
-        Overlay([[[(0, 0), (np.inf, 3), (5, 5)]]])
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(0, 0), (np.inf, 3), (5, 5)],
+        [(0, 0, 0), (0, 9, 0), (0, 9, 9), (0, 0, 9)],  # of a layer with time
+        [0, 0, 9, 9, 0, 9],
+    ],
+)
+def test_corners_that_are_no_pairs_of_numbers(corners):
+    with pytest.raises(ValueError, match="pairs .* of finite numbers"):
+        Overlay([[corners]])

@@ -123,6 +123,45 @@ def test_few_audits_widen_and_never_narrow(n, loss) -> None:
             )
 
 
+def nothing(rng: np.random.Generator, counted: float, n: int = 1) -> list[Audit]:
+    """Regions in which the model finds next to nothing."""
+    return [
+        Audit(f"n{i}", f"n{i}", 10.0 ** rng.uniform(-9, -4), 1e-9, counted, 200.0, 4.0)
+        for i in range(n)
+    ]
+
+
+def confident(rng: np.random.Generator):
+    """Give a calibration that leaves no room where nothing is predicted."""
+    base = parent(rng)
+    return replace(base, gamma=1e-30, regions=replace(base.regions, gamma=1e-12))
+
+
+@pytest.mark.parametrize("n", [8, 18])
+def test_a_cell_where_nothing_was_predicted_does_not_blow_all_intervals_up(n) -> None:
+    rng = np.random.default_rng(10)
+    base, seen = confident(rng), audits(microscope(rng, n))
+    made = recalibrate(base, [*seen, *nothing(rng, 1.0)])
+    assert made.audits.region_factor < 5
+    assert made.audits.image_factor < 5
+    empty = as_prediction(made, [1e-6], [1e-9])
+    for region in (None, [(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5), (0.5, -0.5)]):
+        assert 0.45 <= of(empty, 0.95, region).high < 5
+
+
+def test_audits_of_nothing_leave_intervals_a_width() -> None:
+    rng = np.random.default_rng(11)
+    made = recalibrate(confident(rng), nothing(rng, 0.0, 25))
+    assert made.audits.region_factor == 0.1
+    seen = as_prediction(made, [30.0, 5.0], [1.0, 0.1])
+    for region in (None, [(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5), (0.5, -0.5)]):
+        one = of(seen, 0.95, region)
+        assert one.high - one.low > 0.05
+        assert one.kind == "provisional"
+    found = summarise_audits(confident(rng), nothing(rng, 0.0, 25))
+    assert (found.before, found.after, found.counted) == (25, 25, 0)
+
+
 def test_the_kind_of_interval_says_what_was_audited() -> None:
     rng = np.random.default_rng(3)
     made = recalibrate(parent(rng), audits(microscope(rng, 25)), model="general", sha256="cd")
@@ -153,6 +192,8 @@ def test_whole_images_calibrate_images() -> None:
             ],
         )
         assert (made.audits.whole, made.groups, made.n) == (30, 30, 30)
+        wider = score_quantile(made, 0.95)[0] / score_quantile(base, 0.95)[0]
+        assert made.audits.image_factor == pytest.approx(wider, rel=1e-3)
         fresh = microscope(rng, 60, loss=0.2)
         assert of(as_prediction(made, fresh[0][0], fresh[2][0]), 0.95).kind == "calibrated"
         shares.append(held(made, fresh)[1])

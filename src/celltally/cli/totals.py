@@ -62,6 +62,8 @@ def total(
             f"{audits} has a count of {unknown[0]!r}, which is not in {counts}; give it the "
             "name that it has there"
         )
+    if group is not None and (bare := [row["image"] for row in rows if not row[group].strip()]):
+        raise UserError(f"{counts} names no {group} of {bare[0]}; fill that column in")
     predicted = []
     for row in rows:
         if row.get("status", "ok") != "ok" or not row["count"]:
@@ -130,8 +132,9 @@ def _check_once(names: list[str], path: Path) -> None:
 
 def _number(text: str, image: str, path: Path) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UserError(
-            f"{path} has {text!r} as the count of {image}; give a number of cells"
-        ) from None
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise UserError(f"{path} has {text!r} as the count of {image}; give a number of cells")
+    return number

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Keep", "Overlay", "bounds", "overlaps"]
+__all__ = ["Keep", "Overlay", "as_corners", "bounds", "overlaps"]
 
 #: Given for each group whether one is inside of any of its polygons, ``(groups, n)``, says
 #: whether the part is meant, ``(n,)``.
@@ -43,17 +43,15 @@ class Overlay:
     Raises
     ------
     ValueError
-        For corners that are not finite.
+        For corners that are not pairs of finite numbers.
     """
 
     def __init__(self, groups: Sequence[Sequence[ArrayLike]]) -> None:
         polygons = [
-            (group, np.asarray(corners, dtype=np.float64).reshape(-1, 2))
+            (group, as_corners(corners))
             for group, members in enumerate(groups)
             for corners in members
         ]
-        if not all(np.isfinite(corners).all() for _, corners in polygons):
-            raise ValueError("a polygon's corners are finite numbers")
         polygons = [(group, corners) for group, corners in polygons if len(corners) > 2]
         self._n_groups = len(groups)
         self._group = np.array([group for group, _ in polygons], dtype=np.intp)
@@ -121,6 +119,22 @@ class Overlay:
                 np.stack([self._bottom[leaves], self._top[leaves]], axis=1),
             ]
         )
+
+
+def as_corners(polygon: ArrayLike) -> NDArray[np.float64]:
+    """Corners ``(n, 2)`` of a polygon.
+
+    Raises
+    ------
+    ValueError
+        When they are not pairs of finite numbers.
+    """
+    corners = np.asarray(polygon, dtype=np.float64)
+    if not corners.size:
+        return np.empty((0, 2))
+    if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
+        raise ValueError("a polygon's corners are pairs (y, x) of finite numbers")
+    return corners
 
 
 def bounds(polygon: ArrayLike) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from celltally.density.overlay import as_corners
 from celltally.types import Grid, Prediction
 
 __all__ = ["RegionSums", "region_sums"]
@@ -67,11 +68,9 @@ class RegionSums:
         Raises
         ------
         ValueError
-            For corners that are not finite.
+            For corners that are not pairs of finite numbers.
         """
-        corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        if not np.isfinite(corners).all():
-            raise ValueError("a polygon's corners are finite numbers")
+        corners = as_corners(polygon)
         if len(corners) < 3:
             return np.zeros(len(self.maps))
         mass = self.along(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1))

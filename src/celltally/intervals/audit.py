@@ -34,7 +34,7 @@ class AuditedTotal:
     Attributes
     ----------
     total, low, high
-        Estimate and bounds in cells; ``low`` is never below what the audits counted.
+        Estimate and bounds in cells; none is ever below what the audits counted.
     level
         Nominal coverage.
     predicted

@@ -98,7 +98,7 @@ def of(prediction: Prediction, level: float = 0.95, region: ArrayLike | None = N
     UserError
         When the level is not a number between 0 and 1.
     ValueError
-        For corners that are not finite.
+        For corners that are not pairs of finite numbers.
     """
     if region is None:
         variance = float(prediction.variance.sum(dtype=np.float64))

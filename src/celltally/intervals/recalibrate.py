@@ -16,6 +16,10 @@ enough to see the level n / (n + 1), so the parent's scores are multiplied by ho
 times the largest audited score is the parent's score at that level, and by no less than 1.
 The 95 % interval so holds whatever was audited, and is never narrower than the parent's.
 
+A person counts whole cells. Where a model predicts next to nothing its intervals may be next
+to nothing wide, and a single cell there would be hundreds of widths off; so the copy's 95 %
+intervals reach at least about half a cell to either side.
+
 An image is more than a region: what makes all counts of a microscope too small adds up over
 it, where what is off to and fro averages out. So the interval of an image takes the scatter
 of the audits round their common shift as its factor, and the shift on top. Nothing but whole
@@ -49,8 +53,11 @@ __all__ = [
 #: The level at which intervals are compared.
 LEVEL = 0.95
 #: A score at a low level is taken for no smaller than this share of the one at ``LEVEL``,
-#: or a single audit could blow an interval up beyond all sense.
+#: or a single audit could blow an interval up beyond all sense. Nor do audits narrow an interval
+#: below this share: regions in which there was nothing to count tell nothing of the others.
 LEAST_SHARE = 0.1
+#: Cells that a 95 % interval reaches at least, whatever is predicted.
+LEAST_REACH = 0.5
 #: Standard normal scores at 19 equal shares: the level curve where nothing was measured.
 NORMAL = (0.063, 0.126, 0.19, 0.253, 0.319, 0.385, 0.454, 0.524, 0.598, 0.674,
           0.755, 0.842, 0.935, 1.036, 1.15, 1.282, 1.44, 1.645, 1.96)  # fmt: skip
@@ -186,25 +193,47 @@ def recalibrate(
     if not audits:
         raise UserError("nothing is audited yet: count at least one region first")
     for audit in audits:
-        figures = (audit.predicted, audit.variance, audit.counted, audit.image_predicted)
+        figures = (
+            *(audit.predicted, audit.variance, audit.counted),
+            *(audit.image_predicted, audit.image_variance),
+        )
         if not (np.isfinite(figures).all() and min(figures) >= 0):
             raise UserError(
                 f"an audit of {audit.image} has a count that is no number of cells; leave it out"
             )
     base = _unmeasured() if parent is None else parent
-    known = base.regions or _as_regions(base)
+    calibration = _recalibrated(base, audits, [_hardness(base, audit) for audit in audits])
+    assert calibration.audits is not None
+    return replace(
+        calibration,
+        date=datetime.date.today().isoformat() if date is None else date,
+        ranges=_union(base.ranges, ranges or {}),
+        audits=replace(calibration.audits, parent=model, parent_calibration=sha256, units=units),
+    )
+
+
+def _recalibrated(
+    base: Calibration, audits: Sequence[Audit], hardness: Sequence[float]
+) -> Calibration:
+    """Make the copy, from audits of which the difficulty of each one's image is known."""
+    regions = base.regions or _as_regions(base)
+    known = replace(regions, gamma=max(regions.gamma, _least_gamma(regions.bins[0])))
+    base = replace(base, gamma=max(base.gamma, _least_gamma(base)))
     _, group = np.unique([a.group for a in audits], return_inverse=True)
     groups = int(group.max()) + 1
     enough = groups >= MIN_GROUPS
     error, count = np.array([(a.counted - a.predicted, a.predicted) for a in audits]).T
     shift = float(error.sum() / max(count.sum(), 1.0))
 
-    widths = _region_widths(base, known, audits, groups)
+    widths = _region_widths(known, audits, hardness, groups)
     curve = level_curve(np.abs(error) / widths, group)
     factor = _factor(curve, groups)
+    if factor <= LEAST_SHARE:
+        curve = np.maximum(curve, LEAST_SHARE)
     scatter = level_curve(np.abs(error - shift * count) / widths, group)
     image_factor = _factor(scatter, groups) + abs(shift) * max(
-        a.image_predicted / _image_width(base, a) for a in audits
+        a.image_predicted / _image_width(base, a, hard)
+        for a, hard in zip(audits, hardness, strict=True)
     )
     if enough:
         bins = tuple(
@@ -212,19 +241,24 @@ def recalibrate(
         )
     else:
         bins = tuple(replace(b, scores=_short(np.array(b.scores) * factor)) for b in known.bins)
-    wholes = [a for a in audits if a.whole]
-    n_whole = len({a.group for a in wholes})
-    calibration = replace(
+    scores, n, n_groups = _short(np.array(base.scores) * image_factor), base.n, base.groups
+    wholes = [(a, hard) for a, hard in zip(audits, hardness, strict=True) if a.whole]
+    n_whole = len({a.group for a, _ in wholes})
+    if n_whole >= MIN_GROUPS:
+        scores, n, n_groups = _of_whole_images(base, wholes), len(wholes), n_whole
+        made = replace(base, scores=scores, n=n, groups=n_groups)
+        image_factor = score_quantile(made, LEVEL)[0] / _quantile(base, LEVEL)
+    return replace(
         base,
-        scores=_short(np.array(base.scores) * image_factor),
-        date=datetime.date.today().isoformat() if date is None else date,
-        ranges=_union(base.ranges, ranges or {}),
+        scores=scores,
+        n=n,
+        groups=n_groups,
         kind="calibrated" if enough else "provisional",
         regions=replace(known, bins=bins),
         audits=Audited(
-            parent=model,
-            parent_calibration=sha256,
-            units=units,
+            parent="",
+            parent_calibration="",
+            units="images",
             groups=groups,
             regions=len(audits),
             whole=n_whole,
@@ -234,7 +268,6 @@ def recalibrate(
             image_factor=float(f"{image_factor:.5g}"),
         ),
     )
-    return _with_whole_images(calibration, base, wholes) if n_whole >= MIN_GROUPS else calibration
 
 
 def summarise_audits(parent: Calibration | None, audits: Sequence[Audit]) -> AuditSummary:
@@ -247,13 +280,16 @@ def summarise_audits(parent: Calibration | None, audits: Sequence[Audit]) -> Aud
     """
     base = _unmeasured() if parent is None else parent
     made = recalibrate(parent, audits)
+    hardness = [_hardness(base, audit) for audit in audits]
+    seen = list(zip(audits, hardness, strict=True))
     names = {a.group for a in audits}
     after = None
     if len(names) > 1:
         after = 0
         for name in names:
-            others = recalibrate(parent, [a for a in audits if a.group != name])
-            after += sum(_holds(others, a) for a in audits if a.group == name)
+            rest = [one for one in seen if one[0].group != name]
+            others = _recalibrated(base, [a for a, _ in rest], [hard for _, hard in rest])
+            after += sum(_holds(others, a, hard) for a, hard in seen if a.group == name)
     predicted, counted = (
         float(sum(values))
         for values in zip(*((a.predicted, a.counted) for a in audits))  # noqa: B905
@@ -264,7 +300,7 @@ def summarise_audits(parent: Calibration | None, audits: Sequence[Audit]) -> Aud
         predicted=predicted,
         counted=counted,
         bias=(predicted - counted) / counted if counted else float("nan"),
-        before=sum(_holds(base, a) for a in audits),
+        before=sum(_holds(base, a, hard) for a, hard in seen),
         after=after,
         factor=made.audits.region_factor if made.audits is not None else 1.0,
     )
@@ -282,6 +318,11 @@ def _as_regions(calibration: Calibration) -> RegionCalibration:
     """Take regions for small images, where a calibration knows images only."""
     bins = (RegionBin(0.0, calibration.scores, calibration.groups),)
     return RegionCalibration(calibration.alpha, calibration.beta, calibration.gamma, bins)
+
+
+def _least_gamma(scores: Calibration | RegionBin) -> float:
+    """γ with which 95 % intervals reach ``LEAST_REACH``, in images of ordinary difficulty."""
+    return (LEAST_REACH / _quantile(scores, LEVEL)) ** 2
 
 
 def _quantile(scores: Calibration | RegionBin, level: float) -> float:
@@ -305,23 +346,23 @@ def _hardness(calibration: Calibration, audit: Audit) -> float:
 
 
 def _region_widths(
-    base: Calibration, known: RegionCalibration, audits: Sequence[Audit], groups: int
+    known: RegionCalibration, audits: Sequence[Audit], hardness: Sequence[float], groups: int
 ) -> NDArray[np.float64]:
     """Half-widths of the parent's intervals of the audited regions at the level seen."""
     scale, level = Scale(known.alpha, known.beta, known.gamma), _seen_level(groups)
     return np.array(
         [
-            max(_quantile(_bin(known, a.predicted), level), 1e-9)
-            * max(_hardness(base, a) * float(scale(a.variance, a.predicted)), 1e-9)
-            for a in audits
+            _quantile(_bin(known, a.predicted), level)
+            * max(hard * float(scale(a.variance, a.predicted)), 1e-9)
+            for a, hard in zip(audits, hardness, strict=True)
         ]
     )
 
 
-def _image_width(base: Calibration, audit: Audit) -> float:
+def _image_width(base: Calibration, audit: Audit, hardness: float) -> float:
     """Half-width of the parent's interval of an audited image at ``LEVEL``."""
     scale = Scale(base.alpha, base.beta, base.gamma)
-    s = _hardness(base, audit) * float(scale(audit.image_variance, audit.image_predicted))
+    s = hardness * float(scale(audit.image_variance, audit.image_predicted))
     return _quantile(base, LEVEL) * max(s, 1e-9)
 
 
@@ -329,38 +370,30 @@ def _factor(curve: NDArray[np.float64], groups: int) -> float:
     """Read off the audits' score at the level seen, in the parent's; see the module."""
     found = RegionBin(0.0, tuple(curve.tolist()), groups)
     reach, _ = score_quantile(found, _seen_level(groups))
-    return reach if groups >= MIN_GROUPS else max(reach, 1.0)
+    return max(reach, LEAST_SHARE if groups >= MIN_GROUPS else 1.0)
 
 
-def _with_whole_images(
-    calibration: Calibration, base: Calibration, wholes: Sequence[Audit]
-) -> Calibration:
-    """Scores of images from images that were audited whole."""
-    names, group = np.unique([a.group for a in wholes], return_inverse=True)
+def _of_whole_images(base: Calibration, wholes: Sequence[tuple[Audit, float]]) -> tuple[float, ...]:
+    """Scores of images from images that were audited whole, each with its difficulty."""
+    _, group = np.unique([a.group for a, _ in wholes], return_inverse=True)
     scale = Scale(base.alpha, base.beta, base.gamma)
     scores = np.array(
         [
-            abs(a.counted - a.predicted)
-            / max(_hardness(base, a) * float(scale(a.variance, a.predicted)), 1e-9)
-            for a in wholes
+            abs(a.counted - a.predicted) / max(hard * float(scale(a.variance, a.predicted)), 1e-9)
+            for a, hard in wholes
         ]
     )
-    return replace(
-        calibration,
-        scores=_short(level_curve(scores, group)),
-        n=len(wholes),
-        groups=len(names),
-    )
+    return _short(level_curve(scores, group))
 
 
-def _holds(calibration: Calibration, audit: Audit) -> bool:
+def _holds(calibration: Calibration, audit: Audit, hardness: float) -> bool:
     """Whether a region's 95 % interval holds what a person counted."""
     known = calibration.regions or _as_regions(calibration)
-    s = _hardness(calibration, audit) * float(
+    s = hardness * float(
         Scale(known.alpha, known.beta, known.gamma)(audit.variance, audit.predicted)
     )
     reach = score_quantile(_bin(known, audit.predicted), LEVEL)[0] * s
-    return abs(audit.counted - audit.predicted) <= reach * (1 + 1e-4)
+    return bool(abs(audit.counted - audit.predicted) <= reach * (1 + 1e-4))
 
 
 def _union(
