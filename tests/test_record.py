@@ -264,7 +264,7 @@ def test_an_entry_of_a_calibration_of_another_type(folder, name, value):
         read_calibration(folder)
 
 
-NEIGHBOURS = {"names": ["a"], "least": [1.0, 2.0], "points": [[1.0, 2.0]], "surprise": [1.0]}
+NEIGHBOURS = {"names": ["a"], "least": [1.0] * 3, "points": [[1.0] * 3], "surprise": [1.0]}
 REGIONS = {"alpha": 1, "beta": 0, "gamma": 1, "bins": [{"low": 0, "scores": [1.0], "groups": 1}]}
 
 
@@ -276,6 +276,7 @@ APPEARANCES = {"names": ["a", "b"], "least": [0.1, 0.1], "points": [[1.0, 2.0]],
     [
         ("neighbours", NEIGHBOURS | {"surprise": []}),
         ("neighbours", NEIGHBOURS | {"points": [[1.0]]}),
+        ("neighbours", NEIGHBOURS | {"names": ["a", "b"]}),
         ("neighbours", {"names": []}),
         ("appearances", APPEARANCES | {"points": []}),
         ("appearances", APPEARANCES | {"points": [[1.0]]}),
@@ -293,7 +294,7 @@ def test_the_parts_of_a_calibration_are_looked_over(folder, entry, value):
     path.write_text(json.dumps(least | parts))
     calibration, _ = read_calibration(folder)
     assert calibration.appearances == Appearances(("a", "b"), (0.1, 0.1), ((1.0, 2.0),), ("x",))
-    assert calibration.neighbours.points == ((1.0, 2.0),)
+    assert calibration.neighbours.points == ((1.0, 1.0, 1.0),)
     assert calibration.regions.bins[0].scores == (1.0,)
     path.write_text(json.dumps(least | {entry: value}))
     with pytest.raises(UserError, match="damaged"):

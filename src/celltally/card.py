@@ -102,8 +102,8 @@ def _audited(audits: Audited, calibration: Calibration) -> str:
     return (
         f"{calibration.kind.capitalize()} on {calibration.date} from the calibration of "
         f"`{audits.parent}`, with {regions} in {groups} counted by a person; intervals of regions "
-        f"became {audits.region_factor:.2g} times as wide, those of whole images (provisional, unless "
-        f"these were counted) {audits.image_factor:.2g} times."
+        f"became {audits.region_factor:.2g} times as wide, those of whole images (provisional, "
+        f"unless these were counted) {audits.image_factor:.2g} times."
     )
 
 

@@ -135,5 +135,5 @@ def test_what_has_no_area_has_no_outline(corners):
     ],
 )
 def test_corners_that_are_no_pairs_of_numbers(corners):
-    with pytest.raises(ValueError, match="pairs .* of finite numbers"):
+    with pytest.raises(ValueError, match=r"pairs .* of finite numbers"):
         Overlay([[corners]])

@@ -104,6 +104,20 @@ def test_every_setting_has_a_file_of_its_own_but_seed_and_calibration() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("counted", None), ("variance", "much"), ("group", 3), ("statistics", [1]),
+     ("appearance", {"grain": "fine"})],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_damage(tmp_path, name, value) -> None:
+    store = AuditStore(tmp_path / "a.jsonl", SESSION)
+    store.counted(audit(), 0)
+    head, line = store.path.read_text().splitlines()
+    store.path.write_text(f"{head}\n{json.dumps(json.loads(line) | {name: value})}\n")
+    with pytest.raises(UserError, match="damaged in line 2"):
+        AuditStore(store.path, SESSION)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("not json\n", "damaged in line 1"),
@@ -136,3 +150,5 @@ def test_figures_that_do_not_exist_are_null(tmp_path) -> None:
     store.left_out("a.tif", 0, "x")
     store.counted(replace(audit(), statistics={"noise": float("nan")}), 1)
     assert json.loads(store.path.read_text().splitlines()[-1])["statistics"] == {"noise": None}
+    for one in (store, AuditStore(store.path, SESSION)):  # and no figures to calibrate with
+        assert [a.statistics for a in one.audits] == [{}]

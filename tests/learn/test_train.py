@@ -241,7 +241,7 @@ def test_ending_before_the_first_step_leaves_nothing(train, data, tmp_path):
 
 
 def test_a_calibration_that_fails_leaves_the_finished_model(train, data, tmp_path, monkeypatch):
-    def fail(model, pairs, *, device):
+    def fail(model, pairs, *, others, device):
         yield from ()
         raise UserError("a broken image")
 

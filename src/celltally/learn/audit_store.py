@@ -107,7 +107,9 @@ class AuditStore:
             self._write({**told, "when": _now()}, fresh=True)
             entries = [told]
         self.session = _session(path, entries[0])
-        for entry in entries[1:]:
+        for number, entry in enumerate(entries[1:], start=2):
+            if entry["entry"] == "counted" and not _is_audit(entry):
+                raise _damaged(path, number)
             if entry["entry"] != "failed":  # what failed then may be mended by now
                 self._take(entry)
 
@@ -140,12 +142,7 @@ class AuditStore:
     @property
     def audits(self) -> list[Audit]:
         """What was counted."""
-        names = {f.name for f in fields(Audit)}
-        return [
-            Audit(**{k: _frozen(v) for k, v in entry.items() if k in names})
-            for entry in self.answers
-            if entry["entry"] == "counted"
-        ]
+        return [_as_audit(entry) for entry in self.answers if entry["entry"] == "counted"]
 
     @property
     def done(self) -> set[tuple[str, int]]:
@@ -203,11 +200,41 @@ def _read(path: Path) -> list[dict[str, Any]]:
             if not kept or (entry["entry"] == "session") != (number == 1):
                 raise ValueError
         except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"{path} is damaged in line {number}; move it away to begin anew, or take that "
-                "line out"
-            ) from None
+            raise _damaged(path, number) from None
     return entries
+
+
+def _damaged(path: Path, number: int) -> UserError:
+    return UserError(
+        f"{path} is damaged in line {number}; move it away to begin anew, or take that line out"
+    )
+
+
+def _as_audit(entry: Mapping[str, Any]) -> Audit:
+    """Make an audit from its line; figures that could not be taken are left out."""
+    names = {f.name for f in fields(Audit)}
+    kept = {k: _frozen(v) for k, v in entry.items() if k in names}
+    for looks in ("statistics", "appearance"):
+        kept[looks] = {k: v for k, v in kept.get(looks, {}).items() if _is_number(v)}
+    return Audit(**kept)
+
+
+def _is_audit(entry: Mapping[str, Any]) -> bool:
+    """Whether a line has what an ``Audit`` is made from."""
+    figures = ("predicted", "variance", "counted", "image_predicted", "image_variance")
+    looks = (entry.get(name, {}) for name in ("statistics", "appearance"))
+    return (
+        isinstance(entry.get("group"), str)
+        and all(_is_number(entry.get(name)) for name in figures)
+        and all(
+            isinstance(one, dict) and all(v is None or _is_number(v) for v in one.values())
+            for one in looks
+        )
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _session(path: Path, entry: Mapping[str, Any]) -> AuditSession:

@@ -194,7 +194,7 @@ def iter_field(
     y, x = max(top - ring, 0), max(left - ring, 0)
     crop = np.array(pixels[y : bottom + ring, x : right + ring])
     sample = pixels[:: max(shape[0] // 1000, 1), :: max(shape[1] // 1000, 1)]
-    dark, bright = (float(v) for v in np.percentile(sample, (DARK, BRIGHT)))
+    dark, bright = (float(v) for v in np.percentile(sample[np.isfinite(sample)], (DARK, BRIGHT)))
     audit = Audit(
         image=candidate.name,
         group=candidate.group,
