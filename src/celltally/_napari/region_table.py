@@ -52,12 +52,14 @@ class RegionTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, len(_HEADS))
         self._indices: list[int] = []
+        self._lengths: list[int] = []
         self.setHorizontalHeaderLabels(_HEADS)
         for column, tip in enumerate(_TIPS):
             self.horizontalHeaderItem(column).setToolTip(tip)
         self.verticalHeader().setVisible(False)
         self.verticalHeader().setDefaultSectionSize(22)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        # Left to Qt, every text that changes would have all rows measured anew.
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.horizontalHeader().setMinimumSectionSize(30)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -80,18 +82,26 @@ class RegionTable(QTableWidget):
             for column in (_AREA, _AREA + 1):
                 self.setColumnHidden(column, not pixel_um)
             self._indices = [row.index for row in rows]
+            named, lengths = False, [len(texts.percent(level))]
             for i, row in enumerate(rows):
-                self._put(i, _NAME, row.name, editable=True)
-                self.item(i, _NAME).setIcon(_icon(row.kind))
-                self._put(i, _KIND, row.kind, editable=True)
-                for column, words in enumerate(cells_of(row, pixel_um), start=_KIND + 1):
-                    self._put(i, column, words)
+                named |= self._put(i, _NAME, row.name, editable=True)
+                if self._put(i, _KIND, row.kind, editable=True):
+                    self.item(i, _NAME).setIcon(_icon(row.kind))
+                    named = True
+                words = cells_of(row, pixel_um)
+                for column, one in enumerate(words, start=_KIND + 1):
+                    self._put(i, column, one)
+                lengths = [max(pair) for pair in zip_longest(lengths, map(len, words), fillvalue=0)]
                 tip = ""
                 if row.interval is not None:
                     tip = texts.interval_words(row.interval) or row.interval.reason
                 self.item(i, _INTERVAL).setToolTip(tip)
+            if named or lengths != self._lengths:
+                self._lengths = lengths
+                self.resizeColumnsToContents()
 
-    def _put(self, row: int, column: int, words: str, *, editable: bool = False) -> None:
+    def _put(self, row: int, column: int, words: str, *, editable: bool = False) -> bool:
+        """Write into a cell; whether that changed it."""
         item = self.item(row, column)
         if item is None:
             item = QTableWidgetItem(words)
@@ -103,6 +113,9 @@ class RegionTable(QTableWidget):
             self.setItem(row, column, item)
         elif item.text() != words:
             item.setText(words)
+        else:
+            return False
+        return True
 
     def _fit(self) -> None:
         """Be as high as the rows need, up to a few."""
