@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from celltally._napari import checks, planes, texts
 from celltally._napari.counting import Looked, look_job
 from celltally._napari.export import write_counts
 from celltally.errors import UserError
+from celltally.intervals import known_appearances
 from celltally.progress import drain
 from celltally.types import Calibration, Interval
 
@@ -77,6 +79,25 @@ def test_an_image_unlike_the_training_images_is_told_in_one_sentence(
         assert words in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("level", "diameter", "strange"),
+    [(0.5, 12.0, False), (9.0, 12.0, True), (9.0, None, True), (9.0, 14.0, False)],
+)
+def test_an_image_that_looks_unlike_the_others_is_told_before_it_is_counted(
+    make_record, level, diameter, strange
+):
+    rng = np.random.default_rng(0)
+    looks = [{"level_50": x, "colour": y} for x, y in rng.normal(size=(60, 2)).tolist()]
+    known = known_appearances(looks, list(map(str, range(60))), {"level_50": 0.1, "colour": 0.1})
+    seen = replace(calibration(diameter_px=(5.0, 40.0)), appearances=known)
+    looked = Looked(None, 12.0, {"contrast": 1.5}, {"level_50": level, "colour": 0.0})
+    warnings = checks.model_warnings(make_record(), diameter, seen, looked)
+    # With another diameter the image has to be looked at on another scale: nothing is said.
+    assert len(warnings) == strange
+    if strange:
+        assert "looks unlike any seen, most of all in its brightness" in warnings[0]
+
+
 def test_looking_gives_the_statistics_that_a_count_gives(
     tiny_model, make_plane, draw_cells, scatter
 ):
@@ -85,7 +106,9 @@ def test_looking_gives_the_statistics_that_a_count_gives(
     rng = np.random.default_rng(0)
     pixels = draw_cells(scatter(12, (120, 140), rng), (120, 140), rng=rng)
     looked = drain(look_job(make_plane(pixels), guess=False))
-    counted = predict(tiny_model, pixels).statistics
+    prediction = predict(tiny_model, pixels)
+    counted = prediction.statistics
+    assert looked.appearance == prediction.appearance != {}
     assert looked.diameter_px == counted["diameter_px"]
     assert looked.statistics
     assert looked.statistics.items() <= counted.items()

@@ -82,12 +82,37 @@ def test_images_of_a_group_speak_for_one() -> None:
     assert min(scores(by_slide, new)) > 1e-4
 
 
-def test_few_images_are_no_reason_to_call_others_unlike() -> None:
+@pytest.mark.parametrize("n", [3, 5, 8, 12, 19, 30])
+def test_few_images_are_no_reason_to_call_others_unlike(n: int) -> None:
+    """With more figures than images, every new one differs in a direction of its own."""
+    least = {f"figure {i}": 0.1 for i in range(26)}
+    found, strange = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        mixed = rng.normal(size=(8, 26)) * np.geomspace(1, 0.1, 8)[:, None]
+
+        def some(
+            rng: np.random.Generator, n: int, mixed: NDArray[np.float64] = mixed
+        ) -> list[dict[str, float]]:
+            points = rng.normal(size=(n, 8)) @ mixed + rng.normal(0, 0.1, (n, 26))
+            return [dict(zip(least, point, strict=True)) for point in points.tolist()]
+
+        few = known_appearances(some(rng, n), [str(i) for i in range(n)], least)
+        assert few is not None
+        found.append((scores(few, some(rng, 40)) < UNLIKE).mean())
+        others = [{name: x + 12 for name, x in one.items()} for one in some(rng, 40)]
+        strange.append((scores(few, others) < UNLIKE).mean())
+    assert np.mean(found) < 0.1
+    assert np.mean(strange) > 0.9
+
+
+def test_one_image_or_one_slide_can_be_compared_with() -> None:
     rng = np.random.default_rng(3)
-    for n in (1, 2, 3):
+    for n in (1, 2):
         few = known(rng, n)
         assert (scores(few, images(rng, 20)) > 0).all()
-    assert likeness_score(few, images(rng, 1)[0]) > 0
+        near = {name: few.points[0][i] + 0.01 for i, name in enumerate(LEAST)}
+        assert likeness_score(few, near) > UNLIKE
     one_slide = known_appearances(images(rng, 10), ["a"] * 10, LEAST)
     assert one_slide is not None
     assert np.median(scores(one_slide, images(rng, 20))) > UNLIKE
