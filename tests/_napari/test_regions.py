@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from celltally._napari import regions_section
+from celltally._napari import measuring, regions_section
 from celltally._napari.layers import region_layer, regions_of, set_regions, show_regions
 from celltally._napari.layers.regions import outline_of
 from celltally._napari.planes import key_of
@@ -26,10 +27,7 @@ def rectangle(y0, x0, y1, x1):
 
 def settle(tally, qtbot):
     """Wait until the figures have followed."""
-    section = tally.regions
-    qtbot.waitUntil(
-        lambda: not section._timer.isActive() and section._preparing is None, timeout=60_000
-    )
+    qtbot.waitUntil(lambda: tally.regions.settled, timeout=60_000)
 
 
 def drawn(tally, viewer, qtbot, *regions, plane=None):
@@ -256,7 +254,7 @@ def test_no_region_can_be_drawn_in_three_dimensions(tally, viewer, qtbot, click)
     assert len(viewer.layers) == 1
 
 
-def test_two_hundred_regions(counted, viewer, qtbot):
+def test_two_hundred_regions(counted, viewer, qtbot, monkeypatch):
     rng = np.random.default_rng(0)
     corners = rng.uniform((0, 0), (100, 140), (200, 2))
     regions = [Region(rectangle(y, x, y + 15, x + 18)) for y, x in corners]
@@ -266,14 +264,48 @@ def test_two_hundred_regions(counted, viewer, qtbot):
     for i, region in regions_of(layer, counted.image.plane())[::50]:
         assert counted.regions.rows()[i].interval == of(prediction, 0.95, region.polygon)
     steps = []
-    measuring = counted.regions._measuring
-    real = measuring._measure
-    measuring._measure = lambda part: (steps.append(part), real(part))[1]
+    real = measuring._measured
+    monkeypatch.setattr(measuring, "_measured", lambda *a, **k: (steps.append(a), real(*a, **k))[1])
     data = layer.data
     data[5] = data[5] + [1.0, 2.0]
     layer.data = data
     settle(counted, qtbot)
     assert len(steps) == 2  # itself, and all together
+
+
+def test_what_takes_long_is_summed_beside_the_window(counted, viewer, qtbot, monkeypatch):
+    monkeypatch.setattr(measuring, "MOST_CORNERS", 4)
+    threads, real = [], measuring._measured
+
+    def measured(prediction, yx, part, **k):
+        threads.append((part.large, threading.current_thread() is threading.main_thread()))
+        return real(prediction, yx, part, **k)
+
+    monkeypatch.setattr(measuring, "_measured", measured)
+    layer = drawn(counted, viewer, qtbot, Region(rectangle(-0.5, -0.5, 59.5, 99.5)),
+                  Region(rectangle(80, 20, 110, 60)), Region(rectangle(0, 0, 70, 100), "exclude"),
+                  Region(rectangle(0, 10, 60, 90), "exclude"))  # fmt: skip
+    assert {(True, False), (False, True)} == set(threads)
+    assert counted.result.count_label.text() == "2 cells"
+    assert "All 2 regions: 1 cell" in counted.regions.sums_label.text()
+    layer.data = [corners + 0.25 for corners in layer.data]
+    qtbot.waitUntil(lambda: counted.regions._settled.isActive())
+    assert "…" in row(counted, 0)  # not known yet,
+    assert counted.result.count_label.text() == "2 cells"  # but what was told stands
+    settle(counted, qtbot)
+    assert "…" not in row(counted, 0)
+
+
+def test_the_table_measures_its_columns_seldom(counted, viewer, qtbot, monkeypatch):
+    layer = drawn(counted, viewer, qtbot, Region(rectangle(0, 0, 70, 100)))
+    table, fitted = counted.regions.table, []
+    monkeypatch.setattr(table, "resizeColumnsToContents", lambda: fitted.append(True))
+    layer.data = [corners + 0.25 for corners in layer.data]
+    settle(counted, qtbot)
+    assert not fitted  # with Qt's own fitting, each of many rows cost 16 ms here
+    table.renamed.emit(0, "a region with a long name")
+    settle(counted, qtbot)
+    assert fitted
 
 
 def test_regions_that_make_no_sense_are_no_trouble(counted, viewer, qtbot):

@@ -18,10 +18,7 @@ pytestmark = pytest.mark.gui
 
 def settle(tally, qtbot):
     """Wait until the figures have followed."""
-    section = tally.regions
-    qtbot.waitUntil(
-        lambda: not section._timer.isActive() and section._preparing is None, timeout=60_000
-    )
+    qtbot.waitUntil(lambda: tally.regions.settled, timeout=60_000)
 
 
 def row(tally, i):

@@ -75,6 +75,14 @@ def test_beyond_the_data_the_largest_score_is_inflated() -> None:
     assert wider > fewer
 
 
+def test_images_without_any_error_do_not_make_intervals_without_width() -> None:
+    for n in (1, 3, 10):
+        made = calibrate([0.0] * n, [0.0] * n, [0.0] * n, [str(i) for i in range(n)])
+        quantile, carried = score_quantile(made, 0.95)
+        assert not carried
+        assert quantile * Scale(made.alpha, made.beta, made.gamma)(4.0, 50.0) > 0.1
+
+
 def test_groups_weigh_alike() -> None:
     rng = np.random.default_rng(0)
     count, truth, variance = simulate(rng, 60)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ def test_an_image_that_looks_unlike_the_others_is_named() -> None:
         assert (unlike.low, unlike.high) == (like.low, like.high)
     # Without a look at it (an older prediction) only the ranges tell.
     assert of(prediction).kind == "calibrated"
+
+
+def test_an_image_is_looked_at_once_for_all_its_regions(monkeypatch) -> None:
+    looked = []
+    module = import_module("celltally.intervals.of")  # the package has a function of that name
+    monkeypatch.setattr(module, "unlike", lambda *given: looked.append(given) or ())
+    first, second = prediction_of(), prediction_of()
+    for _ in range(3):
+        of(first)
+        of(first, 0.9, [(0, 0), (0, 3), (3, 3)])
+    of(second)
+    assert [one for one, _ in looked] == [first, second]
 
 
 def test_an_unlike_image_is_named_and_keeps_its_bounds() -> None:

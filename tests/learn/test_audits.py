@@ -144,6 +144,15 @@ def test_a_field_shows_the_image_and_not_the_count(counting, pictures) -> None:
     assert np.isnan(field.audit.counted)
 
 
+def test_pixels_that_are_no_numbers_do_not_spoil_how_a_region_is_shown(counting, pictures) -> None:
+    pixels = imageio.imread(pictures / "f1.png").astype(np.float32)
+    pixels[:2] = np.nan
+    candidate = Candidate("f1", "f1", lambda: pixels)
+    field = drain(iter_field(counting, candidate, 0, seed=2, diameter_px=12.0, device="cpu"))
+    dark, bright = field.limits
+    assert np.nanmin(pixels) <= dark < bright <= np.nanmax(pixels)
+
+
 def test_images_that_say_nothing(counting, pictures, tmp_path) -> None:
     (pictures / "broken.png").write_text("no image")
     imageio.imwrite(pictures / "blank.png", np.zeros((64, 64), np.uint8))

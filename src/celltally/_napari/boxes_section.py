@@ -36,7 +36,7 @@ MOST_BOXES = 150
 #: Boxes that are drawn at once: the window lives in between.
 CHUNK = 12
 #: Width of a line in cell diameters.
-LINE = 0.04
+LINE = 0.06
 #: Height and width of a label on the canvas, in its pixels.
 LABEL = (16.0, 84.0)
 #: Milliseconds after the last movement of the view until the boxes follow.

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["CalibrateWidget"]
 
 WORDS = (
-    "How sure the model is of your images shows only where you count, too. You are shown random "
-    "regions of about 10 to 40 cells, without the model's count; 19 of them or more, from "
-    "different images, make its intervals fit your microscope."
+    "How far the model's counts of your images can be trusted shows where you count them, too. "
+    "You are shown random regions of about 10 to 40 cells, without the model's count; 19 of them "
+    "or more, from different images, make its intervals fit your microscope."
 )
 #: Offered as the copy's name, after the model's.
 SUFFIX = "my microscope"
@@ -360,7 +360,9 @@ class CalibrateWidget(Docked):
             return
         if self._job is not None:
             self._job.abandon()
-        said = [*([message] if message else []), self._progress()[0]]
+        said = [message] if message else []
+        if not run.store.audits:  # else the summary says how many are still needed
+            said.append(self._progress()[0])
         unusable = run.store.unusable
         if unusable:
             said.append(f"Not used: {next(iter(unusable.values()))}.")

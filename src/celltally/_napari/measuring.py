@@ -7,7 +7,7 @@ dragged costs itself and those that it overlaps, and another level costs nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ from celltally.types import Grid, Interval, Prediction, Region
 
 __all__ = ["Measuring", "Row", "cells_per_mm2", "uncounted"]
 
+#: Corners of all polygons that are summed at once; more may take longer than a window waits.
+MOST_CORNERS = 3000
 #: Kinds of regions that change what counts in others.
 _TAKEN = ("exclude", "reviewed", "audit")
 
@@ -36,7 +38,7 @@ class Row:
     index
         Number of its shape; −1 for a sum.
     measured
-        None while it is not summed yet.
+        None while it, or its interval, is not known yet.
     interval
         None before anything was counted.
     """
@@ -71,6 +73,12 @@ class _Part(NamedTuple):
     within: tuple[tuple[NDArray[np.float64], ...], ...]
     taken: tuple[Region, ...]
     framed: bool = True
+
+    @property
+    def large(self) -> bool:
+        """Whether its polygons have so many corners that laying them over each other takes long."""
+        polygons = [p for group in self.within for p in group] + [r.polygon for r in self.taken]
+        return len(polygons) > 1 and sum(map(len, polygons)) > MOST_CORNERS
 
 
 class Measuring:
@@ -120,28 +128,71 @@ class Measuring:
             found.append((f"All {len(counted)} regions", _Part(within, taken)))
         return found
 
-    def measure(self, seconds: float = np.inf) -> bool:
-        """Sum what is not known yet; at most for a time. Return whether all is done.
+    def measure(self, level: float, seconds: float = np.inf) -> bool:
+        """Sum what is not known yet, with its interval; at most for a time.
 
         What was known of other regions is forgotten when all is done.
+
+        Parameters
+        ----------
+        level
+            Of the intervals.
+        seconds
+            How long. Where there is an end, ``left`` gives what would take longer at once.
+
+        Returns
+        -------
+        bool
+            Whether all is done, but for what is left.
         """
         end = time.perf_counter() + seconds
-        wanted = [self._image, *self._parts, *(part for _, part in self._sums)]
-        keys = [self._key(part) for part in wanted]
-        for key, part in zip(keys, wanted, strict=True):
-            if key in self._known:
+        wanted = self._wanted()
+        for key, part in wanted.items():
+            new = key not in self._known
+            if (new and seconds < np.inf and part.large) or not (new or self._open(key, level)):
                 continue
             if time.perf_counter() > end:
                 return False
-            self._known[key] = self._measure(part)
-        self._known = {key: self._known[key] for key in keys}
+            if new:
+                self._known[key] = _measured(self.prediction, self._yx, part, frame=self.frame)
+            if self._open(key, level):
+                found = self._known[key].interval(self.prediction, level)
+                self._intervals[key, level] = found
+        self._known = {key: self._known[key] for key in wanted if key in self._known}
         self._intervals = {k: v for k, v in self._intervals.items() if k[0] in self._known}
         return True
+
+    def left(self) -> Callable[[], dict[Hashable, Measured]] | None:
+        """Return what sums up what ``measure`` left; None where it left nothing.
+
+        It may be called on any thread; ``take`` its result.
+        """
+        parts = {key: part for key, part in self._wanted().items() if key not in self._known}
+        prediction, yx, frame = self.prediction, self._yx, self.frame
+
+        def found() -> dict[Hashable, Measured]:
+            return {
+                key: _measured(prediction, yx, part, frame=frame) for key, part in parts.items()
+            }
+
+        return found if parts else None
+
+    def take(self, found: Mapping[Hashable, Measured]) -> None:
+        """Know what was summed elsewhere."""
+        self._known.update(found)
+
+    def _wanted(self) -> dict[Hashable, _Part]:
+        wanted = (self._image, *self._parts, *(part for _, part in self._sums))
+        return {self._key(part): part for part in wanted}
+
+    def _open(self, key: Hashable, level: float) -> bool:
+        """Whether there is no interval yet where there should be one."""
+        return self.counted and (key, level) not in self._intervals
 
     # ---- what there is to show ----
 
     def rows(self, level: float) -> list[Row]:
-        """Give a row for each region."""
+        """Give a row for each region; what is not known yet is None."""
         return [
             self._row(region.name, region.kind, index, part, level)
             for (index, region), part in zip(self._regions, self._parts, strict=True)
@@ -164,12 +215,9 @@ class Measuring:
 
     def _row(self, name: str, kind: str, index: int, part: _Part, level: float) -> Row:
         key = self._key(part)
-        measured = self._known.get(key)
-        if measured is None or not self.counted:
-            return Row(name, kind, index, measured, None)
-        if (key, level) not in self._intervals:
-            self._intervals[key, level] = measured.interval(self.prediction, level)
-        return Row(name, kind, index, measured, self._intervals[key, level])
+        interval = self._intervals.get((key, level))
+        waits = self.counted and interval is None
+        return Row(name, kind, index, None if waits else self._known.get(key), interval)
 
     # ---- sums ----
 
@@ -181,28 +229,32 @@ class Measuring:
             tuple((r.kind, r.polygon.tobytes()) for r in part.taken),
         )
 
-    def _measure(self, part: _Part) -> Measured:
-        found = measure(self.prediction, self._yx, part.taken, within=part.within)
-        frame = self._frame(part.within)
-        if not (self.frame and part.framed) or frame is None:
-            return found
-        # The frame takes the first polygon's place; what is excluded stays so.
-        chosen = in_frame(self._yx, frame, self.prediction.diameter_px)
-        excluded = [r.polygon for r in part.taken if r.kind == "exclude"]
-        chosen &= ~inside_any(self._yx, excluded)
-        for group in part.within[1:]:
-            chosen &= inside_any(self._yx, group)
-        return replace(found, n_dots=int(chosen.sum()))
 
-    def _frame(
-        self, within: tuple[tuple[NDArray[np.float64], ...], ...]
-    ) -> NDArray[np.float64] | None:
-        """Return the rectangle that a counting frame has here, if there is one."""
-        if not within:
-            bottom, right = (side - 0.5 for side in self.prediction.image_shape)
-            return np.array([(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)])
-        first = within[0]
-        return first[0] if len(first) == 1 and is_upright(first[0]) else None
+def _measured(
+    prediction: Prediction, yx: NDArray[np.float64], part: _Part, *, frame: bool
+) -> Measured:
+    """Sum a part; ``frame`` tells whether a counting frame chooses the dots where it may."""
+    found = measure(prediction, yx, part.taken, within=part.within)
+    rectangle = _frame(part.within, prediction.image_shape) if frame and part.framed else None
+    if rectangle is None:
+        return found
+    # The frame takes the first polygon's place; what is excluded stays so.
+    chosen = in_frame(yx, rectangle, prediction.diameter_px)
+    chosen &= ~inside_any(yx, [r.polygon for r in part.taken if r.kind == "exclude"])
+    for group in part.within[1:]:
+        chosen &= inside_any(yx, group)
+    return replace(found, n_dots=int(chosen.sum()))
+
+
+def _frame(
+    within: tuple[tuple[NDArray[np.float64], ...], ...], image_shape: tuple[int, int]
+) -> NDArray[np.float64] | None:
+    """Return the rectangle that a counting frame has here, if there is one."""
+    if not within:
+        bottom, right = (side - 0.5 for side in image_shape)
+        return np.array([(-0.5, -0.5), (-0.5, right), (bottom, right), (bottom, -0.5)])
+    first = within[0]
+    return first[0] if len(first) == 1 and is_upright(first[0]) else None
 
 
 class _Nearby:

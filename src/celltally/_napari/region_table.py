@@ -82,21 +82,20 @@ class RegionTable(QTableWidget):
             for column in (_AREA, _AREA + 1):
                 self.setColumnHidden(column, not pixel_um)
             self._indices = [row.index for row in rows]
-            named, lengths = False, [len(texts.percent(level))]
+            named, figures = False, [cells_of(row, pixel_um) for row in rows]
             for i, row in enumerate(rows):
                 named |= self._put(i, _NAME, row.name, editable=True)
                 if self._put(i, _KIND, row.kind, editable=True):
                     self.item(i, _NAME).setIcon(_icon(row.kind))
                     named = True
-                words = cells_of(row, pixel_um)
-                for column, one in enumerate(words, start=_KIND + 1):
-                    self._put(i, column, one)
-                lengths = [max(pair) for pair in zip_longest(lengths, map(len, words), fillvalue=0)]
+                for column, words in enumerate(figures[i], start=_KIND + 1):
+                    self._put(i, column, words)
                 tip = ""
                 if row.interval is not None:
                     tip = texts.interval_words(row.interval) or row.interval.reason
                 self.item(i, _INTERVAL).setToolTip(tip)
-            if named or lengths != self._lengths:
+            lengths = [max(map(len, column)) for column in zip(*figures, strict=True)]
+            if named or lengths != self._lengths:  # digits are all as wide
                 self._lengths = lengths
                 self.resizeColumnsToContents()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ _KIND_TIPS = (
 )
 #: Milliseconds from a change until the figures follow, and how long they may take at once.
 FOLLOW_AFTER, AT_ONCE = 25, 25
+#: Milliseconds without a change until sums that take longer are begun, beside the window.
+SETTLED = 300
 
 
 class RegionsSection(FoldingSection):
@@ -101,7 +103,8 @@ class RegionsSection(FoldingSection):
         self._layer: Shapes | None = None
         self._plane: Plane | None = None
         self._measuring: Measuring | None = None
-        self._seen: Measured | None = None
+        self._told: tuple[Measured, str] | None = None
+        self._summing: Measuring | None = None
         self._prepared: Prediction | None = None
         self._preparing: Prediction | None = None
         self._drawing = self._dots_moved = self._untidy = False
@@ -109,6 +112,10 @@ class RegionsSection(FoldingSection):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._follow)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(SETTLED)
+        self._settled.timeout.connect(self._sum_left)
         self._build()
         self._show_rows()
         viewer.layers.events.inserted.connect(self._layers_changed)
@@ -181,7 +188,7 @@ class RegionsSection(FoldingSection):
         self._image, self._counted = image, counted
         if counted is None or counted.prediction is not self._prepared:
             self._prepared = None
-        self._measuring = self._seen = None
+        self._measuring = self._told = None
         self._dots_moved = True
         self._layers_changed()
         if self._layer is not None and len(self._layer.data):
@@ -190,7 +197,7 @@ class RegionsSection(FoldingSection):
     def show_level(self, level: float) -> None:
         """Show intervals at another level."""
         self._level = level
-        self._show_rows()
+        self._follow()
 
     def show_pixel_size(self, pixel_um: float | None) -> None:
         """Show areas with another pixel size."""
@@ -206,11 +213,16 @@ class RegionsSection(FoldingSection):
 
     @property
     def correction(self) -> tuple[Measured, str] | None:
-        """What counts in the image, and how that is said; None where nothing was corrected."""
+        """What counts in the image, and how that is said; None where nothing was corrected.
+
+        While it is summed anew, what was told last.
+        """
         measuring = self._measuring
-        found = measuring.image() if measuring is not None and measuring.counted else None
-        if measuring is None or found is None:
+        if measuring is None or not measuring.counted:
             return None
+        found = measuring.image()
+        if found is None:
+            return self._told
         words = region_report.corrections(
             measuring.n_regions("exclude"), measuring.n_regions("reviewed", "audit")
         )
@@ -219,6 +231,7 @@ class RegionsSection(FoldingSection):
     def leave(self) -> None:
         """Do nothing more."""
         self._timer.stop()
+        self._settled.stop()
         self.disconnect_viewer()
 
     def disconnect_viewer(self) -> None:
@@ -366,11 +379,42 @@ class RegionsSection(FoldingSection):
             self._prepare(measuring.prediction)
             self._show_rows()
             return True
-        done = measuring.measure(AT_ONCE / 1e3)
+        done = measuring.measure(self._level, AT_ONCE / 1e3)
         self._show_rows()
         if done:
             self._tell_image()
+            if measuring.left() is not None:
+                self._settled.start()
         return done
+
+    @property
+    def settled(self) -> bool:
+        """Whether all figures have followed."""
+        timers = self._timer.isActive() or self._settled.isActive()
+        return not timers and self._preparing is None and self._summing is None
+
+    def _sum_left(self) -> None:
+        """Sum beside the window what would hold it up."""
+        measuring = self._measuring
+        left = None if measuring is None else measuring.left()
+        if measuring is None or left is None or self._summing is not None:
+            return
+        self._summing = measuring
+
+        def add_up() -> Generator[Progress, None, dict[Hashable, Measured]]:
+            yield Progress(0, 0, "Adding up")
+            return left()
+
+        def done(found: dict[Hashable, Measured]) -> None:
+            self._summing = None
+            measuring.take(found)
+            self._soon()
+
+        def failed(error: Exception) -> None:
+            self._summing = None
+            hint(self.note_label, sentence(error))
+
+        self._jobs.start(add_up, on_done=done, on_failed=failed)
 
     def _ready_measuring(self) -> Measuring | None:
         """Return what sums up the plane that was counted, or else the one in view."""
@@ -410,9 +454,8 @@ class RegionsSection(FoldingSection):
     def _tell_image(self) -> None:
         """Say that what counts in the image has changed, where it has."""
         correction = self.correction
-        seen = None if correction is None else correction[0]
-        if seen != self._seen:
-            self._seen = seen
+        if correction != self._told:
+            self._told = correction
             self.corrected.emit()
 
     def rows(self) -> list[Row]:

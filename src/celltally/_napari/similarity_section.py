@@ -12,7 +12,13 @@ from celltally._napari.contributions_section import window_for
 from celltally._napari.controls import Section, hint, wrapped
 from celltally._napari.explainer import Explainer
 from celltally._napari.explaining import most_cells
-from celltally._napari.layers import density_layer, kept, show_similarity, similarity_layer
+from celltally._napari.layers import (
+    density_layer,
+    keep,
+    kept,
+    show_similarity,
+    similarity_layer,
+)
 from celltally._napari.layers.pointed import window_in_view
 from celltally._napari.planes import key_of
 
@@ -81,6 +87,7 @@ class SimilaritySection(Section):
     def refresh(self) -> None:
         """Show the map where it is asked for, or say what is missing."""
         subject, known = self._explainer.subject, self._explainer.known
+        self._put_aside()
         large = False
         if subject is not None and known.prototypes is not None:
             cells = math.prod(subject.counted.prediction.grid.shape)
@@ -105,7 +112,20 @@ class SimilaritySection(Section):
             layer = show_similarity(
                 self._viewer, subject.layer, subject.counted.plane, known.found, self._number
             )
+            keep(layer, counted=subject.counted)
         hint(self.words, self._said(layer, known.found, large))
+
+    def _put_aside(self) -> None:
+        """Hide the map of an earlier count; the density is seen again in its place."""
+        subject = self._explainer.subject
+        if subject is None:
+            return
+        layer = similarity_layer(self._viewer.layers, key_of(subject.layer))
+        if layer is not None and layer.visible and kept(layer, "counted") is not subject.counted:
+            layer.visible = False
+            density = density_layer(self._viewer.layers, key_of(subject.layer))
+            if density is not None:
+                density.visible = True
 
     def _said(self, layer: Any, found: Any, large: bool) -> str:
         greatest = float(found.values[found.prototypes.index(self._number)].max())

@@ -119,8 +119,10 @@ def region_sums(prediction: Prediction) -> RegionSums:
     They are kept as long as the prediction is, so that only the first region waits.
     """
     if prediction not in _kept:
-        maps = [m.sum(axis=0, keepdims=True) for m in (prediction.density, prediction.variance)]
-        _kept[prediction] = RegionSums(np.concatenate(maps), prediction.grid)
+        maps = np.empty((2, *prediction.density.shape[1:]), dtype=np.float32)
+        for total, classes in zip(maps, (prediction.density, prediction.variance), strict=True):
+            np.sum(classes, axis=0, out=total)
+        _kept[prediction] = RegionSums(maps, prediction.grid)
     return _kept[prediction]
 
 

@@ -38,6 +38,9 @@ __all__ = ["MIN_GROUPS", "calibrate", "level_curve", "score_quantile"]
 # Independent groups from which on the default level, 0.95, has a quantile.
 MIN_GROUPS = 19
 _FEW_GROUPS = 5
+# The largest score is inflated from no less than this: a few images that were counted without
+# any error (empty ones) must not make intervals without any width.
+_LEAST_LARGEST = 0.5
 _FOLDS = 20
 # Most scores kept per group; a larger group is thinned, to the larger scores' side.
 _SCORES_PER_GROUP = 20
@@ -137,11 +140,11 @@ def score_quantile(calibration: Calibration | RegionBin, level: float) -> tuple[
     """Return how many s an interval of ``level`` reaches, and whether the data carry it.
 
     With G groups the data carry levels up to G / (G + 1): 19 groups for 0.95.
-    Beyond that the largest score stands for the level G / (G + 1) and is
-    inflated by the ratio of the quantiles of Student's t at the two levels, with
-    2 degrees of freedom (1 below five groups, where the largest score itself is
-    a poor guide). This is a rule of thumb, no guarantee: such tails have no
-    variance, which real errors do, so it errs on the wide side.
+    Beyond that the largest score, or half an s if that is more, stands for the
+    level G / (G + 1) and is inflated by the ratio of the quantiles of Student's t
+    at the two levels, with 2 degrees of freedom (1 below five groups, where the
+    largest score itself is a poor guide). This is a rule of thumb, no guarantee:
+    such tails have no variance, which real errors do, so it errs on the wide side.
 
     Parameters
     ----------
@@ -162,7 +165,8 @@ def score_quantile(calibration: Calibration | RegionBin, level: float) -> tuple[
     rank = math.ceil(level * (n + 1) * len(scores) / n - 1e-9)
     if rank <= len(scores):
         return scores[max(rank, 1) - 1], True
-    return scores[-1] * _t_two_sided(level, n) / _t_two_sided(n / (n + 1), n), False
+    largest = max(scores[-1], _LEAST_LARGEST)
+    return largest * _t_two_sided(level, n) / _t_two_sided(n / (n + 1), n), False
 
 
 def _t_two_sided(level: float, n: int) -> float:

@@ -35,9 +35,10 @@ NEAREST = 3
 #: See ``Whitened``. Of few groups the covariance is known badly, and a new image would look
 #: strange in every direction in which these happen not to differ; so up to the number of groups
 #: from which on ``UNLIKE`` is a share of them, so many times what 1 / groups is too much is
-#: added. (Of images of eight sets that a model knew 8 others of, 3 in 100 are then called
-#: unlike instead of 22, of 19 others 3 instead of 9; other sets are told from them as well.)
-SHRINKAGE, FEW = 0.03, 5.0
+#: added. (Of sets of which 8 images were known, 5 in 100 of the other images are then called
+#: unlike and not 22, with 19 known images 4 and not 9; of images of other sets 87 and 89 and
+#: not 97 and 94.)
+SHRINKAGE, FEW = 0.03, 3.0
 #: Images that differ by this share of a figure's least difference, in every figure and any
 #: direction, are the same. (It says something where one or two images are known, or copies.)
 SMALL = 0.25

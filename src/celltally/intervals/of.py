@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -133,12 +134,12 @@ def interval_of(
         return _unbounded(level, "the prediction is not a finite number")
 
     known, curve = _known(calibration, None if part == "image" else count)
-    hard = difficulty(calibration.neighbours, prediction.look, prediction.count)
+    strange, hard = _of_image(prediction, calibration)
     s = hard * float(Scale(known.alpha, known.beta, known.gamma)(variance, count))
     quantile, carried = score_quantile(curve, level)
     kind: IntervalKind = "calibrated"
     reason = ""
-    if strange := unlike(prediction, calibration):
+    if strange:
         kind, reason = "not calibrated", "; ".join(strange)
     elif part != "image" and calibration.regions is None:
         kind, reason = "provisional", "calibrated on whole images only, not on parts of them"
@@ -175,6 +176,18 @@ def _known(
         return calibration, calibration
     bins = calibration.regions.bins
     return calibration.regions, [b for b in bins if b.low <= count][-1]
+
+
+#: In what the images of predictions that somebody still holds are unlike, and how hard they are.
+_kept: WeakKeyDictionary[Prediction, tuple[tuple[str, ...], float]] = WeakKeyDictionary()
+
+
+def _of_image(prediction: Prediction, calibration: Calibration) -> tuple[tuple[str, ...], float]:
+    """Say what is the same for all parts of an image, so that only the first waits for it."""
+    if prediction not in _kept:
+        hard = difficulty(calibration.neighbours, prediction.look, prediction.count)
+        _kept[prediction] = unlike(prediction, calibration), hard
+    return _kept[prediction]
 
 
 def _audit_doubt(calibration: Calibration, count: float | None) -> str:

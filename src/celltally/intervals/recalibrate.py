@@ -17,8 +17,8 @@ times the largest audited score is the parent's score at that level, and by no l
 The 95 % interval so holds whatever was audited, and is never narrower than the parent's.
 
 A person counts whole cells. Where a model predicts next to nothing its intervals may be next
-to nothing wide, and a single cell there would be hundreds of widths off; so the copy's 95 %
-intervals reach at least about half a cell to either side.
+to nothing wide, and a single cell there would be hundreds of widths off; so before all this the
+parent's 95 % intervals are widened to half a cell, at least, to either side.
 
 An image is more than a region: what makes all counts of a microscope too small adds up over
 it, where what is off to and fro averages out. So the interval of an image takes the scatter
@@ -56,7 +56,7 @@ LEVEL = 0.95
 #: or a single audit could blow an interval up beyond all sense. Nor do audits narrow an interval
 #: below this share: regions in which there was nothing to count tell nothing of the others.
 LEAST_SHARE = 0.1
-#: Cells that a 95 % interval reaches at least, whatever is predicted.
+#: Cells that the parent's 95 % intervals are taken to reach at least, whatever is predicted.
 LEAST_REACH = 0.5
 #: Standard normal scores at 19 equal shares: the level curve where nothing was measured.
 NORMAL = (0.063, 0.126, 0.19, 0.253, 0.319, 0.385, 0.454, 0.524, 0.598, 0.674,

@@ -24,7 +24,7 @@ def own_role(layer: Layer) -> str | None:
     """Role of a layer of ours, None for any other.
 
     ``boxes``, ``density``, ``dots``, ``file``, ``marker``, ``regions``, ``ring``,
-    ``saliency``, ``similarity`` or ``uncertainty``.
+    ``saliency``, ``similarity``, ``uncertainty``, or those of an audit.
     """
     return role_in(layer.metadata)
 

@@ -53,6 +53,10 @@ def show_similarity(
         if density is not None:
             density.visible = False
     else:
+        if not layer.visible:
+            layer.visible = True
+            if density is not None:
+                density.visible = False
         layer.data = values
         layer.name = name
         layer.colormap = SIMILARITY[kind]
