@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from celltally._napari import image_section
+from celltally._napari import image_section, shown_dots
 from celltally._napari import tally as module
 from celltally._napari.compat import camera
 from celltally._napari.counting import Looked
@@ -280,14 +280,14 @@ def test_closing_the_dock_after_a_count_leaves_the_layers_alone(
 ):
     _, dots = layers_of(counted)
     died, calls = gone(counted), []
-    for name in ("_show_dots", "_put_dots"):
-        monkeypatch.setattr(module.TallyWidget, name, lambda *a: calls.append(a))
+    for kind, name in ((module.TallyWidget, "_show_dots"), (shown_dots.ShownDots, "put")):
+        monkeypatch.setattr(kind, name, lambda *a: calls.append(a))
     close(viewer, counted)
     qtbot.waitUntil(lambda: bool(died))
     dots.add([5.0, 5.0])
     viewer.layers["cells"].name = "plate 1"
     camera(viewer).zoom *= 2
-    qtbot.wait(module.FOLLOW_AFTER + 50)
+    qtbot.wait(shown_dots.FOLLOW_AFTER + 50)
     assert calls == []
     assert len(viewer.layers) == 3
 
@@ -299,17 +299,17 @@ def test_only_the_reopened_widget_follows_view_and_edits(
     by_button(viewer, counted)
     qtbot.waitUntil(lambda: bool(died))
     again = open_tally(viewer)
-    monkeypatch.setattr(module, "MOST_DOTS", 3)
-    put, real = [], module.TallyWidget._put_dots
+    monkeypatch.setattr(shown_dots, "MOST_DOTS", 3)
+    put, real = [], shown_dots.ShownDots.put
     monkeypatch.setattr(
-        module.TallyWidget, "_put_dots", lambda self, key: (put.append(self), real(self, key))
+        shown_dots.ShownDots, "put", lambda self, key: (put.append(self), real(self, key))
     )
     camera(viewer).zoom *= 2
     qtbot.waitUntil(lambda: bool(put))
     qtbot.wait(200)
-    assert all(widget is again for widget in put)
-    monkeypatch.setattr(module, "MOST_DOTS", 5_000)
-    again._put_dots(again._key())
+    assert all(dots is again.dots for dots in put)
+    monkeypatch.setattr(shown_dots, "MOST_DOTS", 5_000)
+    again.dots.put(key_of(again.image.layer))
     _, dots = layers_of(again)
     dots.add([5.0, 5.0])
     assert again.result.n_dots == len(dots.data) == 5
@@ -534,14 +534,14 @@ def test_the_model_card_and_its_warnings(tally, viewer, image, qtbot):
 def test_many_dots_are_shown_where_one_looks(
     tally, viewer, image, counter, qtbot, press, monkeypatch
 ):
-    monkeypatch.setattr(module, "MOST_DOTS", 3)
+    monkeypatch.setattr(shown_dots, "MOST_DOTS", 3)
     viewer.add_image(image)
     press(tally)
     _, dots = layers_of(tally)
     assert len(dots.data) == 0
     assert "Zoom in" in tally.result.dots_label.text()
-    monkeypatch.setattr(module, "cover_of", lambda *_: (np.array([0, 0]), np.array([60, 100])))
-    tally._view_moved()
+    monkeypatch.setattr(shown_dots, "cover_of", lambda *_: (np.array([0, 0]), np.array([60, 100])))
+    camera(viewer).zoom *= 2
     qtbot.waitUntil(lambda: len(dots.data) == 2)
     assert "2 in view" in tally.result.dots_label.text()
     assert not dots.editable

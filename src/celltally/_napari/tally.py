@@ -3,64 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Points
 from napari.utils.notifications import show_error, show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from celltally._napari import counting, export
-from celltally._napari.compat import camera_events
 from celltally._napari.controls import line
 from celltally._napari.count_section import CountSection
 from celltally._napari.counting import PlaneCount
 from celltally._napari.docked import Docked
 from celltally._napari.image_section import ImageSection
 from celltally._napari.jobs import Job, Jobs, sentence
-from celltally._napari.layers import (
-    MOST_DOTS,
-    cover_of,
-    density_layer,
-    dots_layer,
-    dots_of,
-    is_edited,
-    keep,
-    kept,
-    show_density,
-    show_dots,
-)
+from celltally._napari.layers import density_layer, keep, kept, show_density
 from celltally._napari.model_section import ModelSection
 from celltally._napari.planes import key_of
 from celltally._napari.regions_section import RegionsSection
 from celltally._napari.result_section import ResultSection
-from celltally._napari.texts import number
+from celltally._napari.shown_dots import Result, ShownDots
 from celltally._napari.uncertainty_section import UncertaintyBox
-from celltally.types import Dots
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["TallyWidget"]
-
-#: Milliseconds after the last movement of the view until the dots follow.
-FOLLOW_AFTER = 120
-
-
-@dataclass
-class _Result:
-    """The count of one image, and where its threshold stands."""
-
-    counted: PlaneCount
-    threshold: float
-
-    @property
-    def n_dots(self) -> int:
-        """Number of dots above the threshold, without making them."""
-        return int(np.count_nonzero(self.counted.candidates.score >= np.float32(self.threshold)))
 
 
 class TallyWidget(Docked):
@@ -77,11 +46,12 @@ class TallyWidget(Docked):
         self.viewer = napari_viewer
         self.jobs = Jobs()
         self._job: Job | None = None
-        self._results: dict[str, _Result] = {}
+        self._results: dict[str, Result] = {}
         self.image = ImageSection(napari_viewer, self.jobs)
         self.model = ModelSection(self.jobs)
         self.count_section = CountSection()
         self.result = ResultSection()
+        self.dots = ShownDots(napari_viewer, self._results, self)
         self.regions = RegionsSection(
             napari_viewer, self.jobs, self.image.plane, self._dot_positions
         )
@@ -91,10 +61,6 @@ class TallyWidget(Docked):
             self.image, line(), self.model, self.count_section, line(), self.result, line(),
             self.regions,
         )  # fmt: skip
-        self._follow = QTimer(self)
-        self._follow.setSingleShot(True)
-        self._follow.setInterval(FOLLOW_AFTER)
-        self._follow.timeout.connect(self._follow_view)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(30)  # so that the window is painted in between
@@ -108,6 +74,7 @@ class TallyWidget(Docked):
         self.result.level_changed.connect(self._show_interval)
         self.result.level_changed.connect(lambda: self.regions.show_level(self.result.level))
         self.regions.corrected.connect(self._show_corrected)
+        self.dots.changed.connect(self._dots_changed)
         self.result.save_counts.connect(self.save_counts)
         self.result.save_dots.connect(self.save_dots)
         self._hook_viewer()
@@ -116,19 +83,15 @@ class TallyWidget(Docked):
 
     def _hook_viewer(self) -> None:
         """Follow the viewer for as long as the widget is there."""
-        camera = camera_events(self.viewer)
-        camera.center.connect(self._view_moved)
-        camera.zoom.connect(self._view_moved)
-        image, regions, jobs, moved = self.image, self.regions, self.jobs, self._view_moved
+        image, dots, regions, jobs = self.image, self.dots, self.regions, self.jobs
         removed, forget = self.viewer.layers.events.removed, self._layer_removed
         removed.connect(forget)
 
         def unhook(*_: object) -> None:
             jobs.stop()
             image.disconnect_viewer()
+            dots.disconnect_viewer()
             regions.disconnect_viewer()
-            camera.center.disconnect(moved)
-            camera.zoom.disconnect(moved)
             removed.disconnect(forget)
 
         self._unhook = unhook
@@ -136,13 +99,10 @@ class TallyWidget(Docked):
 
     def leave(self) -> None:
         """Hear nothing more of the viewer and its dots, and end what runs."""
-        self._follow.stop()
         self._soon.stop()
+        self.dots.leave()
         self.regions.leave()
         self._unhook()
-        for layer in self.viewer.layers:
-            if isinstance(layer, Points):
-                layer.events.data.disconnect(self._edited)
 
     # ---- count ----
 
@@ -207,13 +167,13 @@ class TallyWidget(Docked):
             if layer is None:
                 self._ended("The image was closed while it was counted.")
                 return
-            self._results[key] = _Result(counted, counted.threshold)
+            self._results[key] = Result(counted, counted.threshold)
             shown = show_density(self.viewer, layer, counted.plane, counted.prediction)
             keep(shown, counted=counted)
             self._later(dots)
 
         def dots() -> None:
-            self._put_dots(key)
+            self.dots.put(key)
             self._ended()
             self._show_result()
 
@@ -238,18 +198,19 @@ class TallyWidget(Docked):
     def _layer_removed(self, event: Any = None) -> None:
         """Forget closed images, whose pixels a result holds; our layers still know theirs."""
         there = {key_of(layer) for layer in self.viewer.layers}
-        self._results = {key: r for key, r in self._results.items() if key in there}
+        for key in set(self._results) - there:
+            del self._results[key]
 
     def _key(self) -> str | None:
         layer = self.image.layer
         return None if layer is None else key_of(layer)
 
-    def _remembered(self, key: str) -> _Result | None:
+    def _remembered(self, key: str) -> Result | None:
         """Return the result of an image; its layer knows it, whichever widget counted it."""
         density = density_layer(self.viewer.layers, key)
         counted = kept(density, "counted") if density is not None else None
         if key not in self._results and counted is not None:
-            self._results[key] = _Result(counted, counted.threshold)
+            self._results[key] = Result(counted, counted.threshold)
         return self._results.get(key)
 
     def _show_result(self) -> None:
@@ -264,9 +225,7 @@ class TallyWidget(Docked):
         self.result.show_counted(result.counted, result.threshold)
         self._show_interval()
         self._show_dots(key)
-        dots = dots_layer(self.viewer.layers, key)
-        if dots is not None:
-            self._watch(dots)
+        self.dots.watch(key)
 
     def _show_interval(self) -> None:
         from celltally import intervals
@@ -293,93 +252,29 @@ class TallyWidget(Docked):
         key = self._key()
         if key is not None and key in self._results:
             self._results[key].threshold = threshold
-            self._put_dots(key)
+            self.dots.put(key)
             self._show_dots(key)
 
-    def _put_dots(self, key: str) -> None:
-        """Put the dots above the threshold into their layer: those in view, if they are many."""
-        layer, result = self._layer(key), self._results.get(key)
-        if layer is None or result is None:
-            return
-        dots = result.counted.dots(result.threshold)
-        shown, complete = self._in_view(key, dots)
-        before = dots_layer(self.viewer.layers, key)
-        if before is not None and is_edited(before):
-            show_info(f"The dots that you edited are kept in the layer “{before.name}”.")
-        points = show_dots(
-            self.viewer,
-            layer,
-            result.counted.plane,
-            shown,
-            result.counted.prediction.diameter_px,
-            complete=complete,
-        )
-        self._watch(points)
-
-    def _watch(self, points: Points) -> None:
-        """Hear, once, of every edit."""
-        points.events.data.disconnect(self._edited)
-        points.events.data.connect(self._edited)
-
-    def _edited(self, event: Any = None) -> None:
-        key = self._key()
-        if key is not None:
+    def _dots_changed(self, key: str) -> None:
+        if key == self._key():
             self._show_dots(key)
-
-    def _in_view(self, key: str, dots: Dots) -> tuple[Dots, bool]:
-        """Dots to show, and whether these are all."""
-        if len(dots) <= MOST_DOTS:
-            return dots, True
-        density = density_layer(self.viewer.layers, key)
-        if density is None:
-            return dots[:0], False
-        low, high = cover_of(density, self._results[key].counted.prediction.grid)
-        seen = dots[np.all((dots.yx >= low) & (dots.yx <= high), axis=1)]
-        return (seen if len(seen) <= MOST_DOTS else seen[:0]), False
 
     def _show_dots(self, key: str) -> None:
-        result = self._results.get(key)
-        if result is None:
+        if key not in self._results:
             return
-        n_found, corrected = result.n_dots, self.regions.correction
-        layer = dots_layer(self.viewer.layers, key)
         self.regions.dots_changed()
-        n_shown = 0 if layer is None else len(layer.data)
-        n_dots = n_found if layer is None or n_found > MOST_DOTS else n_shown
-        n_dots = n_dots if corrected is None else corrected[0].n_dots
-        if n_found <= MOST_DOTS:
-            self.result.show_dots(n_dots)
-            return
-        self.result.show_dots(
-            n_dots,
-            f"The {number(n_shown)} in view are shown" if n_shown else "Zoom in to see them",
-        )
-
-    def _view_moved(self, event: Any = None) -> None:
-        self._follow.start()
-
-    def _follow_view(self) -> None:
-        for key, result in self._results.items():
-            if result.n_dots > MOST_DOTS and dots_layer(self.viewer.layers, key) is not None:
-                self._put_dots(key)
-                if key == self._key():
-                    self._show_dots(key)
-
-    # ---- out of napari ----
+        (n_dots, note), corrected = self.dots.told(key), self.regions.correction
+        self.result.show_dots(n_dots if corrected is None else corrected[0].n_dots, note)
 
     def _dot_positions(self) -> NDArray[np.float64]:
         """Where the dots of the chosen image are that were not removed."""
         key = self._key()
         if key is None or key not in self._results:
             return np.empty((0, 2))
-        dots = self._dots(key)
+        dots = self.dots.dots(key)
         return dots.yx[dots.state != "removed"]
 
-    def _dots(self, key: str) -> Dots:
-        """All dots, with what a human changed."""
-        result, layer = self._results[key], dots_layer(self.viewer.layers, key)
-        dots = result.counted.dots(result.threshold)
-        return dots if layer is None or len(dots) > MOST_DOTS else dots_of(layer)
+    # ---- out of napari ----
 
     def save_dots(self, path: str) -> None:
         """Write the dots of the chosen image as CSV."""
@@ -387,7 +282,7 @@ class TallyWidget(Docked):
 
         key = self._key()
         if key is not None and key in self._results:
-            self._save(path, lambda: write_dots(Path(path), self._dots(key)))
+            self._save(path, lambda: write_dots(Path(path), self.dots.dots(key)))
 
     def save_counts(self, path: str) -> None:
         """Write the result of the chosen image as a row of a CSV file."""
