@@ -67,7 +67,7 @@ def test_too_high_a_level_is_provisional_and_says_so() -> None:
     interval = of(prediction_of(), 0.99)
     assert interval.kind == "provisional"
     assert "39 independent groups" in interval.reason
-    assert "0.99" in interval.reason
+    assert "too few for 99 %" in interval.reason
 
 
 def test_a_provisional_calibration_stays_provisional() -> None:

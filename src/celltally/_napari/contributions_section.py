@@ -134,8 +134,8 @@ class ContributionsSection(Section):
         density = texts.amount(parts.total)
         self._show(
             parts,
-            f"{what} at y {yx[0]:.0f}, x {yx[1]:.0f}: {density} cells in a density cell of "
-            f"{height:.3g} × {width:.3g} px.",
+            f"{what} at y {yx[0]:.0f}, x {yx[1]:.0f}: {density} cells in the "
+            f"{height:.3g} × {width:.3g} px there.",
         )
 
     def _window_around(self, yx: tuple[float, float]) -> Any:

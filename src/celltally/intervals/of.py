@@ -150,7 +150,7 @@ def interval_of(
         groups = f"{curve.groups} independent group{'s' * (curve.groups != 1)}"
         reason = f"calibrated on {groups} of images only"
         if not carried:
-            reason += f", too few for a level of {level!r}"
+            reason += f", too few for {100 * level:.10g} %"
     elif part == "shape":
         reason = "approximate, as it was calibrated on rectangles"
     return Interval(max(count - quantile * s, 0.0), count + quantile * s, level, kind, reason)
