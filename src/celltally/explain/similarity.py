@@ -148,8 +148,7 @@ class Similarities:
     @cached_property
     def _sums(self) -> RegionSums:
         """Of the similarities, and of the area in cells."""
-        area = np.ones((1, *self.grid.shape), np.float32)
-        return RegionSums(np.concatenate([self.values, area]), self.grid)
+        return RegionSums([*self.values, np.ones(self.grid.shape, np.float32)], self.grid)
 
 
 def similarities(
