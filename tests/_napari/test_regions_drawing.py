@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -34,7 +34,7 @@ def mouse(canvas, kind, at, button=Qt.MouseButton.LeftButton):
     """
     buttons = Qt.MouseButton.NoButton if kind == QEvent.Type.MouseButtonRelease else button
     event = QMouseEvent(
-        kind, QPoint(*at), canvas.mapToGlobal(QPoint(*at)),
+        kind, QPointF(*at), QPointF(canvas.mapToGlobal(QPoint(*at))),
         Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else button, buttons,
         Qt.KeyboardModifier.NoModifier,
     )  # fmt: skip
