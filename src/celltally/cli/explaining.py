@@ -236,6 +236,6 @@ def _print(found: Overview, out: Path, places: list[tuple[float, float]], as_jso
                 for k, kind in enumerate(parts.kinds)
             ),
             ("", "bias", "", f"{parts.bias:+.2f}"),
-            ("", "count", f"{len(numbers)}", f"{parts.total:.2f}"),
+            ("", "sum", f"{len(numbers)}", f"{parts.total:.2f}"),
         ],
     )
