@@ -10,10 +10,9 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from celltally._napari.colours import SALIENCY
-from celltally._napari.layers.density import density_layer
-from celltally._napari.layers.own import keep, own_layer, tag
-from celltally._napari.layers.place import add_above, over_plane, put
-from celltally._napari.planes import Plane, key_of
+from celltally._napari.layers.in_place import show_in_place
+from celltally._napari.layers.own import keep, own_layer
+from celltally._napari.planes import Plane
 
 if TYPE_CHECKING:
     from celltally.explain.saliency import Saliency
@@ -37,32 +36,11 @@ def show_saliency(viewer: Any, image: Image, plane: Plane, found: Saliency) -> I
     It is seen in place of the density, which would cover it. The layer keeps it, and
     whether it is dark everywhere.
     """
-    place = over_plane(image, plane, found.grid)
-    values = found.values.reshape((1,) * len(plane.position) + found.values.shape)
     highest, top = float(found.values.max()), _top(found.values)
-    span = (0.0, max(highest, top))
-    density = density_layer(viewer.layers, key_of(image))
-    layer = saliency_layer(viewer.layers, key_of(image))
-    if layer is None:
-        layer = Image(
-            values,
-            name=f"{image.name} saliency",
-            colormap=SALIENCY,
-            blending="translucent",
-            interpolation2d="linear",
-            contrast_limits=span,
-            metadata=tag("saliency", image),
-            **place,
-        )
-        layer = add_above(viewer, image, layer, over=density)
-    else:
-        layer.data = values
-        layer.contrast_limits_range = span
-        put(layer, place)
-    layer.contrast_limits = (0.0, top)
-    layer.visible = True
-    if density is not None:
-        density.visible = False
+    layer = show_in_place(
+        viewer, image, plane, "saliency", found.values, found.grid,
+        colormap=SALIENCY, span=(0.0, max(highest, top)), limits=(0.0, top),
+    )  # fmt: skip
     keep(layer, saliency=found, dark=not highest > 0)
     return layer
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from celltally._napari.colours import UNCERTAINTY
 from celltally._napari.layers.density import density_layer
-from celltally._napari.layers.own import keep, own_layer, tag
-from celltally._napari.layers.place import add_above, over_plane, put
+from celltally._napari.layers.in_place import show_in_place
+from celltally._napari.layers.own import keep, own_layer
 from celltally._napari.planes import Plane, key_of
 from celltally.types import Prediction
 
@@ -33,36 +33,15 @@ def show_uncertainty(
     viewer: Any, image: Image, plane: Plane, prediction: Prediction, found: NDArray[np.float32]
 ) -> Image:
     """Put a map of the uncertainty over its image, in place of the density, which it hides."""
-    place = over_plane(image, plane, prediction.grid)
-    values = found.reshape((1,) * len(plane.position) + found.shape)
     step = math.ceil(math.sqrt(found.size / MOST_VALUES))  # a sample suffices for a colour
     sample = found[::step, ::step]
     top = max(float(np.percentile(sample, TOP)), 1e-6)
     # The least that there is everywhere is no news, and stays clear.
     limits = (min(float(np.percentile(sample, 5)), 0.5 * top), top)
-    span = (0.0, max(float(found.max()), top))
-    density = density_layer(viewer.layers, key_of(image))
-    layer = uncertainty_layer(viewer.layers, key_of(image))
-    if layer is None:
-        layer = Image(
-            values,
-            name=f"{image.name} uncertainty",
-            colormap=UNCERTAINTY,
-            blending="translucent",
-            interpolation2d="linear",
-            contrast_limits=span,
-            metadata=tag("uncertainty", image),
-            **place,
-        )
-        layer = add_above(viewer, image, layer, over=density)
-    else:
-        layer.data = values
-        layer.contrast_limits_range = span
-        put(layer, place)
-    layer.contrast_limits = limits
-    layer.visible = True
-    if density is not None:
-        density.visible = False
+    layer = show_in_place(
+        viewer, image, plane, "uncertainty", found, prediction.grid,
+        colormap=UNCERTAINTY, span=(0.0, max(float(found.max()), top)), limits=limits,
+    )  # fmt: skip
     keep(layer, prediction=prediction)
     return layer
 
