@@ -28,6 +28,7 @@ from celltally.record import (
     WEIGHTS,
     ModelRecord,
     PrototypeRecord,
+    calibration_json,
     canonical_json,
     put_back,
     read_calibration,
@@ -120,7 +121,7 @@ class Model:
         return replace(
             self,
             calibration=calibration,
-            calibration_sha256=sha256_of(_calibration_json(calibration)),
+            calibration_sha256=sha256_of(calibration_json(calibration)),
         )
 
     def save(self, folder: str | Path) -> Model:
@@ -141,7 +142,7 @@ class Model:
         record = replace(self.record, name=folder.name)
         files = {WEIGHTS: save(_stored(self.network))}
         if self.calibration is not None:
-            files[CALIBRATION] = _calibration_json(self.calibration)
+            files[CALIBRATION] = calibration_json(self.calibration)
         if self.prototypes:
             records = [asdict(p) for p in self.prototypes]
             files[PROTOTYPES] = (json.dumps(records, indent=1) + "\n").encode()
@@ -258,10 +259,6 @@ def _read_pictures(record: ModelRecord, prototypes: Iterable[PrototypeRecord]) -
             )
         pictures[name] = (folder / "prototypes" / name).read_bytes()
     return pictures
-
-
-def _calibration_json(calibration: Calibration) -> bytes:
-    return (json.dumps(asdict(calibration), indent=1) + "\n").encode()
 
 
 def _stored(network: CountingNetwork) -> dict[str, Tensor]:

@@ -29,6 +29,8 @@ __all__ = [
     "PatchRecord",
     "PrototypeRecord",
     "TrainingSet",
+    "calibration_json",
+    "calibration_of_json",
     "canonical_json",
     "put_back",
     "read_calibration",
@@ -282,24 +284,40 @@ def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
         return None, ""
     data = path.read_bytes()
     try:
-        content = json.loads(data)
-        if not _fits(content, Calibration):
-            raise ValueError("fields are missing, unknown or of another type")
-        content["scores"] = tuple(float(s) for s in content["scores"])
-        content["sets"] = tuple(content.get("sets", ()))
-        ranges = content.get("ranges", {})
-        content["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in ranges.items()}
-        if (known := content.get("neighbours")) is not None:
-            content["neighbours"] = _neighbours(known)
-        if (regions := content.get("regions")) is not None:
-            content["regions"] = _regions(regions)
-        if (audits := content.get("audits")) is not None:
-            content["audits"] = Audited(**audits)
-        if (known := content.get("appearances")) is not None:
-            content["appearances"] = _appearances(known)
-        return Calibration(**content), sha256_of(data)
+        return calibration_of_json(data), sha256_of(data)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
+
+
+def calibration_json(calibration: Calibration) -> bytes:
+    """Return a calibration as a model folder keeps it; its sha256 is its hash."""
+    return (json.dumps(asdict(calibration), indent=1) + "\n").encode()
+
+
+def calibration_of_json(data: bytes) -> Calibration:
+    """Read what ``calibration_json`` wrote.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, AttributeError, IndexError
+        When it is something else.
+    """
+    content = json.loads(data)
+    if not _fits(content, Calibration):
+        raise ValueError("fields are missing, unknown or of another type")
+    content["scores"] = tuple(float(s) for s in content["scores"])
+    content["sets"] = tuple(content.get("sets", ()))
+    ranges = content.get("ranges", {})
+    content["ranges"] = {k: (float(v[0]), float(v[1])) for k, v in ranges.items()}
+    if (known := content.get("neighbours")) is not None:
+        content["neighbours"] = _neighbours(known)
+    if (regions := content.get("regions")) is not None:
+        content["regions"] = _regions(regions)
+    if (audits := content.get("audits")) is not None:
+        content["audits"] = Audited(**audits)
+    if (known := content.get("appearances")) is not None:
+        content["appearances"] = _appearances(known)
+    return Calibration(**content)
 
 
 def _neighbours(content: dict[str, Any]) -> Neighbours:

@@ -234,12 +234,19 @@ class Region:
         What the user calls it.
     stated
         A count that a human states for it; None where there is none.
+    id
+        A UUID (hex) that survives changes, saves and exports.
+    t, z
+        Time point and plane that it lies in.
     """
 
     polygon: NDArray[np.float64]
     kind: RegionKind = "count"
     name: str = ""
     stated: float | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    t: int = 0
+    z: int = 0
 
     def __post_init__(self) -> None:
         """Check the kind, and that corners are pairs of finite numbers.

@@ -1,0 +1,1 @@
+"""The project: one SQLite file that keeps images, counts, dots, regions and every edit."""

@@ -1,0 +1,289 @@
+"""What models counted: predictions, with all that is needed to go on with them later."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from celltally.project.packing import pack_dots, pack_map, unpack_dots, unpack_map
+from celltally.project.schema import calibrations, maps, models, predictions
+from celltally.project.store import Store, inserted, now
+from celltally.record import calibration_json, calibration_of_json
+from celltally.types import Dots, Grid, Interval, Prediction
+
+__all__ = [
+    "StoredCount",
+    "add_prediction",
+    "latest_counts",
+    "load_prediction",
+    "set_threshold",
+]
+
+
+@dataclass(frozen=True)
+class StoredCount:
+    """A count as it was made, without its maps.
+
+    Attributes
+    ----------
+    id
+        Number of the prediction in this project.
+    image_id
+        Of its image.
+    t, z
+        The plane that was counted.
+    z_method
+        ``plane``, ``projection`` (of all z) or ``merged`` (dots of all z).
+    channel
+        What was counted, in words; "" where there was no choice.
+    model, model_sha256, calibration_sha256
+        What counted.
+    classes
+        Of the cells.
+    count, interval
+        What the model said of the whole image, before corrections.
+    diameter_px
+        Cell diameter that it was counted with.
+    threshold, default_threshold
+        Least score of a dot: as it stands, and the one that makes dots ≈ count.
+    in_distribution
+        Whether the image is like those that the model knows; None: not told.
+    seconds
+        That it took.
+    made
+        When (ISO 8601, UTC).
+    """
+
+    id: int
+    image_id: int
+    t: int
+    z: int
+    z_method: str
+    channel: str
+    model: str
+    model_sha256: str
+    calibration_sha256: str
+    classes: tuple[str, ...]
+    count: float
+    interval: Interval
+    diameter_px: float
+    threshold: float
+    default_threshold: float
+    in_distribution: bool | None
+    seconds: float
+    made: str
+
+
+def add_prediction(
+    store: Store,
+    image_id: int,
+    prediction: Prediction,
+    interval: Interval,
+    candidates: Dots,
+    *,
+    threshold: float,
+    default_threshold: float | None = None,
+    t: int = 0,
+    z: int = 0,
+    z_method: str = "plane",
+    channel: str = "",
+    in_distribution: bool | None = None,
+) -> int:
+    """Keep a count; the maps of an earlier one of the same plane make room for its own.
+
+    Parameters
+    ----------
+    candidates
+        All dots that a threshold may pick from.
+
+    Returns
+    -------
+    int
+        Number of the prediction.
+    """
+    facts = {
+        "grid": asdict(prediction.grid),
+        "image_shape": list(prediction.image_shape),
+        "statistics": dict(prediction.statistics),
+        "appearance": dict(prediction.appearance),
+        "notes": list(prediction.notes),
+    }
+    density, variance = pack_map(prediction.density), pack_map(prediction.variance)
+    dots = pack_dots(candidates)
+    with store.write() as connection:
+        row = predictions.insert().values(
+            image_id=image_id,
+            t=t,
+            z=z,
+            z_method=z_method,
+            channel=channel,
+            model_id=_model(connection, prediction),
+            classes=json.dumps(prediction.classes),
+            count=prediction.count,
+            ci_low=_finite(interval.low),
+            ci_high=_finite(interval.high),
+            level=interval.level,
+            interval_kind=interval.kind,
+            interval_reason=interval.reason,
+            diameter_px=prediction.diameter_px,
+            threshold=_bounded(threshold),
+            default_threshold=_bounded(
+                threshold if default_threshold is None else default_threshold
+            ),
+            in_distribution=None if in_distribution is None else int(in_distribution),
+            seconds=_finite(prediction.seconds),
+            facts=json.dumps(facts),
+            made=now(),
+        )
+        number = inserted(connection, row)
+        same = sa.select(predictions.c.id).where(
+            predictions.c.image_id == image_id,
+            predictions.c.t == t,
+            predictions.c.z == z,
+            predictions.c.z_method == z_method,
+        )
+        connection.execute(maps.delete().where(maps.c.prediction_id.in_(same)))
+        connection.execute(
+            maps.insert().values(
+                prediction_id=number, density=density, variance=variance, candidates=dots
+            )
+        )
+    return number
+
+
+def _model(connection: sa.Connection, prediction: Prediction) -> int:
+    """Find or add the model that counted; its calibration is kept, for intervals of regions."""
+    identity = {
+        "name": prediction.model,
+        "sha256": prediction.model_sha256,
+        "calibration_sha256": prediction.calibration_sha256,
+    }
+    connection.execute(insert(models).values(**identity).on_conflict_do_nothing())
+    if prediction.calibration is not None and prediction.calibration_sha256:
+        content = zlib.compress(calibration_json(prediction.calibration))
+        row = insert(calibrations).values(sha256=prediction.calibration_sha256, content=content)
+        connection.execute(row.on_conflict_do_nothing())
+    query = sa.select(models.c.id).filter_by(**identity)
+    return int(connection.execute(query).scalar_one())
+
+
+def set_threshold(store: Store, prediction_id: int, threshold: float) -> None:
+    """Keep where the threshold of a count stands."""
+    with store.write() as connection:
+        row = predictions.update().where(predictions.c.id == prediction_id)
+        connection.execute(row.values(threshold=_bounded(threshold)))
+
+
+def latest_counts(store: Store, image_ids: Sequence[int] | None = None) -> list[StoredCount]:
+    """Return the newest count of every plane, of some images or of all.
+
+    Sorted by image, t and z.
+    """
+    newest = sa.select(sa.func.max(predictions.c.id)).group_by(
+        predictions.c.image_id, predictions.c.t, predictions.c.z, predictions.c.z_method
+    )
+    if image_ids is not None:
+        newest = newest.where(predictions.c.image_id.in_(list(image_ids)))
+    query = (
+        sa.select(
+            predictions,
+            models.c.name.label("model"),
+            models.c.sha256.label("model_sha256"),
+            models.c.calibration_sha256,
+        )
+        .join(models, models.c.id == predictions.c.model_id)
+        .where(predictions.c.id.in_(newest))
+        .order_by(predictions.c.image_id, predictions.c.t, predictions.c.z, predictions.c.id)
+    )
+    with store.read() as connection:
+        return [_stored(row) for row in connection.execute(query)]
+
+
+def load_prediction(store: Store, count: StoredCount) -> tuple[Prediction, Dots] | None:
+    """Return a count with its maps, and the dots that a threshold may pick from.
+
+    None where a later count of the plane took its maps' place.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            sa.select(predictions.c.facts, maps)
+            .join(maps, maps.c.prediction_id == predictions.c.id)
+            .where(predictions.c.id == count.id)
+        ).first()
+        if row is None:
+            return None
+        query = sa.select(calibrations.c.content)
+        content = connection.execute(
+            query.where(calibrations.c.sha256 == count.calibration_sha256)
+        ).scalar()
+    facts = json.loads(row.facts)
+    grid = {name: tuple(values) for name, values in facts["grid"].items()}
+    height, width = facts["image_shape"]
+    prediction = Prediction(
+        density=unpack_map(row.density),
+        variance=unpack_map(row.variance),
+        grid=Grid(**grid),
+        image_shape=(int(height), int(width)),
+        diameter_px=count.diameter_px,
+        model=count.model,
+        model_sha256=count.model_sha256,
+        classes=count.classes,
+        calibration=None if content is None else calibration_of_json(zlib.decompress(content)),
+        calibration_sha256=count.calibration_sha256,
+        statistics=facts["statistics"],
+        appearance=facts["appearance"],
+        seconds=count.seconds,
+        notes=tuple(facts["notes"]),
+    )
+    dots = unpack_dots(
+        row.candidates, t=count.t, z=count.z, label=count.classes[0], source=count.model_sha256
+    )
+    return prediction, dots
+
+
+def _stored(row: Any) -> StoredCount:
+    def number(value: float | None) -> float:
+        return math.nan if value is None else value
+
+    return StoredCount(
+        id=row.id,
+        image_id=row.image_id,
+        t=row.t,
+        z=row.z,
+        z_method=row.z_method,
+        channel=row.channel,
+        model=row.model,
+        model_sha256=row.model_sha256,
+        calibration_sha256=row.calibration_sha256,
+        classes=tuple(json.loads(row.classes)),
+        count=row.count,
+        interval=Interval(
+            number(row.ci_low),
+            number(row.ci_high),
+            row.level,
+            row.interval_kind,
+            row.interval_reason,
+        ),
+        diameter_px=row.diameter_px,
+        threshold=row.threshold,
+        default_threshold=row.default_threshold,
+        in_distribution=None if row.in_distribution is None else bool(row.in_distribution),
+        seconds=number(row.seconds),
+        made=row.made,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _bounded(value: float) -> float:
+    """Return a threshold as SQLite can keep it: infinite ones become very large."""
+    return float(min(max(value, -1e30), 1e30))
