@@ -240,7 +240,7 @@ def test_wrong_arguments_are_found_before_an_image_is_opened(
 ):
     monkeypatch.chdir(folder.parent)
     opened = []
-    monkeypatch.setattr("celltally.batch.run.read_image", opened.append)
+    monkeypatch.setattr("celltally.batch.image.read_image", opened.append)
     before = {p: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(UserError) as caught:
         count(folder, **{"model": tiny, **options})

@@ -192,7 +192,7 @@ def test_wrong_arguments_are_found_before_an_image_is_opened(
 ):
     monkeypatch.chdir(picture.parent)
     opened = []
-    monkeypatch.setattr("celltally.batch.run.read_image", opened.append)
+    monkeypatch.setattr("celltally.batch.image.read_image", opened.append)
     assert run(["count", "picture.png", "--model", str(tiny), *options]) == 2
     output = capsys.readouterr()
     assert words in sentence(output.err)

@@ -25,6 +25,7 @@ TORCH_FREE = (
     "celltally.density",
     "celltally.diameter",
     "celltally.errors",
+    "celltally.evaluate.agreement",
     "celltally.intervals",
     "celltally.io",
     "celltally.learn.data",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
-from celltally._napari import counting, image_section, model_section
+from celltally._napari import counting, image_section, model_section, saving
 from celltally.density import density_map
 from celltally.record import ModelRecord, TrainingSet
 from celltally.types import Calibration, Grid, Prediction, Progress
@@ -88,6 +88,19 @@ class FakeCounter:
             return counting.with_dots(found, plane)
         finally:
             self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def own_projects(tmp_path, monkeypatch):
+    """Projects that nobody chose a place for go to the test's folder, and end with it."""
+    monkeypatch.setattr(saving, "projects_dir", lambda: tmp_path / "projects")
+    yield
+    saving.close_all()
+
+
+@pytest.fixture
+def fake_prediction():
+    return prediction
 
 
 @pytest.fixture

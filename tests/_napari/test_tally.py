@@ -101,16 +101,20 @@ def test_counting_again_uses_the_same_layers(counted, press):
     assert len(counted.viewer.layers) == 3
 
 
-def test_counting_again_keeps_dots_that_a_human_edited(counted, press):
-    _, edited = layers_of(counted)
-    edited.add([5.0, 5.0])
-    assert counted.result.n_dots == 5
+def test_counting_again_keeps_what_a_human_did(counted, press, qtbot):
+    _, dots = layers_of(counted)
+    dots.add([5.0, 5.0])
+    qtbot.waitUntil(lambda: counted.result.n_dots == 5)
+    dots.selected_data = {0}
+    dots.remove_selected()
+    before = set(dots.features["id"])
     press(counted)
-    _, fresh = layers_of(counted)
-    assert fresh is not edited
-    assert edited in counted.viewer.layers
-    assert len(edited.data) == 5
-    assert len(fresh.data) == 4
+    assert layers_of(counted)[1] is dots
+    assert len(counted.viewer.layers) == 3
+    states = sorted(dots.features["state"])
+    assert states == ["added", "proposed", "proposed", "proposed", "removed"]
+    assert len(before & set(dots.features["id"])) == 1  # the added one; proposals are others
+    assert counted.result.n_dots == 4
 
 
 def test_dots_that_a_human_added_are_saved(counted, tmp_path):
@@ -132,13 +136,13 @@ def test_dots_that_a_human_removed_are_saved_as_such_and_not_overwritten(counted
     _, dots = layers_of(counted)
     dots.selected_data = {1, 2}
     dots.remove_selected()
-    assert counted.result.n_dots == 2
     counted.save_dots(str(path))
+    assert counted.result.n_dots == 2
     saved = read_dots(path)
-    assert saved.id.tolist() == before.id[[0, 3, 1, 2]].tolist()
-    assert saved.state.tolist() == ["proposed", "proposed", "removed", "removed"]
+    assert saved.id.tolist() == before.id.tolist()
+    assert saved.state.tolist() == ["proposed", "removed", "removed", "proposed"]
     for name in ("yx", "score", "source"):
-        np.testing.assert_array_equal(getattr(saved, name), getattr(before, name)[[0, 3, 1, 2]])
+        np.testing.assert_array_equal(getattr(saved, name), getattr(before, name))
     with pytest.raises(UserError, match="not written by counting"):
         check_replaceable([path], [], None)
 
@@ -280,7 +284,7 @@ def test_closing_the_dock_after_a_count_leaves_the_layers_alone(
 ):
     _, dots = layers_of(counted)
     died, calls = gone(counted), []
-    for kind, name in ((module.TallyWidget, "_show_dots"), (shown_dots.ShownDots, "put")):
+    for kind, name in ((module.TallyWidget, "_show_dots"), (shown_dots.ShownDots, "_write")):
         monkeypatch.setattr(kind, name, lambda *a: calls.append(a))
     close(viewer, counted)
     qtbot.waitUntil(lambda: bool(died))
@@ -300,19 +304,19 @@ def test_only_the_reopened_widget_follows_view_and_edits(
     qtbot.waitUntil(lambda: bool(died))
     again = open_tally(viewer)
     monkeypatch.setattr(shown_dots, "MOST_DOTS", 3)
-    put, real = [], shown_dots.ShownDots.put
+    put, real = [], shown_dots.ShownDots._write
     monkeypatch.setattr(
-        shown_dots.ShownDots, "put", lambda self, key: (put.append(self), real(self, key))
+        shown_dots.ShownDots, "_write", lambda self, *a: (put.append(self), real(self, *a))
     )
     camera(viewer).zoom *= 2
     qtbot.waitUntil(lambda: bool(put))
     qtbot.wait(200)
-    assert all(dots is again.dots for dots in put)
+    assert all(shown is again.correcting.shown for shown in put)
     monkeypatch.setattr(shown_dots, "MOST_DOTS", 5_000)
-    again.dots.put(key_of(again.image.layer))
+    again.correcting.shown.put(key_of(again.image.layer))
     _, dots = layers_of(again)
     dots.add([5.0, 5.0])
-    assert again.result.n_dots == len(dots.data) == 5
+    qtbot.waitUntil(lambda: again.result.n_dots == len(dots.data) == 5)
 
 
 def test_a_reopened_widget_hears_of_edits(counted, viewer, qtbot, open_tally):
@@ -322,7 +326,7 @@ def test_a_reopened_widget_hears_of_edits(counted, viewer, qtbot, open_tally):
     again = open_tally(viewer)
     _, dots = layers_of(again)
     dots.add([5.0, 5.0])
-    assert again.result.n_dots == 5
+    qtbot.waitUntil(lambda: again.result.n_dots == 5)
 
 
 def test_a_hidden_floating_or_moved_dock_is_not_closed(counted, viewer, image, qtbot, press):
@@ -352,7 +356,7 @@ def test_a_reopened_widget_still_knows_the_result(counted, viewer, open_tally):
 
 def test_a_closed_image_is_given_back(counted, viewer):
     viewer.layers.remove("cells")
-    assert counted._results == {}
+    assert not counted._results.images()
 
 
 def test_our_layers_are_no_images_to_count(counted):
@@ -540,11 +544,17 @@ def test_many_dots_are_shown_where_one_looks(
     _, dots = layers_of(tally)
     assert len(dots.data) == 0
     assert "Zoom in" in tally.result.dots_label.text()
-    monkeypatch.setattr(shown_dots, "cover_of", lambda *_: (np.array([0, 0]), np.array([60, 100])))
+    monkeypatch.setattr(shown_dots, "window_in_view", lambda *_: (0.0, 0.0, 60.0, 100.0))
     camera(viewer).zoom *= 2
     qtbot.waitUntil(lambda: len(dots.data) == 2)
     assert "2 in view" in tally.result.dots_label.text()
-    assert not dots.editable
+    assert dots.editable
+    dots.add([5.0, 5.0])
+    dots.selected_data = {0}
+    dots.remove_selected()
+    qtbot.waitUntil(lambda: tally.result.n_dots == 4)
+    work = tally.correcting.work(key_of(tally.image.layer))
+    assert sorted(work.dots.state) == ["added", "proposed", "proposed", "proposed", "removed"]
 
 
 def test_two_viewers_do_not_meet(make_napari_viewer, counter, image, open_tally, press):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from celltally._napari.layers import kept, own_role
+
 __all__ = ["KEY", "Clicks"]
 
 #: Asks "why this dot?" of the dot under the mouse.
@@ -40,7 +42,7 @@ class Clicks:
             while event.type == "mouse_move":
                 drag = True
                 yield
-            if not drag and not event.modifiers:
+            if not drag and not event.modifiers and not _correcting(viewer):
                 if button == _LEFT:
                     left(position)
                 elif button == _RIGHT:
@@ -58,3 +60,9 @@ class Clicks:
         if self._pressed in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._pressed)
         self._viewer.bind_key(KEY, None, overwrite=True)
+
+
+def _correcting(viewer: Any) -> bool:
+    """Whether clicks set and remove dots now."""
+    layer = viewer.layers.selection.active
+    return layer is not None and own_role(layer) == "dots" and bool(kept(layer, "tool"))

@@ -115,7 +115,16 @@ EDGE_IN, EDGE_OUT = "#1e88e5", "#ff8f00"
 _CLASSES = ("#2fd6ff", "#7cf29c", "#f5f5f5", "#ff9ff3", "#ffe14d", "#9aa8ff")
 
 
-def class_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return a colour for every class, by name; ``cell`` has the first."""
-    ordered = sorted(set(labels), key=lambda label: (label != "cell", label))
-    return {label: _CLASSES[i % len(_CLASSES)] for i, label in enumerate(ordered)}
+def class_colours(labels: Sequence[str], known: Sequence[str] = ()) -> dict[str, str]:
+    """Return a colour for every class, by name; ``cell`` has the first.
+
+    Parameters
+    ----------
+    labels
+        Names, in any order and as often as there are dots.
+    known
+        Classes that come first, in this order: theirs do not change when another is added.
+    """
+    first = list(dict.fromkeys(known))
+    rest = sorted(set(labels) - set(first), key=lambda label: (label != "cell", label))
+    return {label: _CLASSES[i % len(_CLASSES)] for i, label in enumerate([*first, *rest])}

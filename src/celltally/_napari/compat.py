@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-__all__ = ["camera", "camera_events", "fit_view"]
+__all__ = ["camera", "camera_events", "draw_outline", "fit_view", "from_file", "in_hand"]
 
 
 def camera(viewer: Any) -> Any:
@@ -25,3 +26,36 @@ def fit_view(viewer: Any, layers: Sequence[Any]) -> None:
         viewer.reset_view(layers=layers)
     except TypeError:
         viewer.reset_view()
+
+
+def in_hand(layer: Any) -> bool:
+    """Whether the user is in the middle of something with a layer: a drag, or a shape.
+
+    napari tells neither; where its attributes are other ones, the answer is no.
+    """
+    dragging = bool(getattr(layer, "_mouse_drag_gen", None))
+    return dragging or bool(getattr(layer, "_is_creating", False))
+
+
+def draw_outline(layer: Any, corners: Any) -> None:
+    """Draw a line over a Points layer while the user selects; None takes it away.
+
+    Parameters
+    ----------
+    layer
+        A Points layer. napari's own box for selecting is drawn with the same attribute.
+    corners
+        ``(n, 2)`` in the two axes that are displayed, or None.
+    """
+    if hasattr(layer, "_highlight_box"):
+        layer._highlight_box = corners
+        layer.events.highlight()
+
+
+def from_file(path: Any) -> AbstractContextManager[None]:
+    """Give layers that are made meanwhile a file as their source, where napari can do that."""
+    try:
+        from napari.layers._source import layer_source
+    except ImportError:
+        return nullcontext()
+    return layer_source(path=str(path))

@@ -106,6 +106,11 @@ class Section(QFrame):
         self.column.setSpacing(5)
         self.column.addWidget(self.title)
 
+    def put_beside_title(self, widget: QWidget) -> None:
+        """Put something at the right end of the title's line, where it needs no room."""
+        self.column.removeWidget(self.title)
+        self.column.insertWidget(0, spread(self.title, widget, stretch=0))
+
     def add_row(self, name: str, field: QWidget) -> Row:
         """Add a field with its label."""
         row = Row(name, field)

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from celltally._napari.saving import PROJECTS
 from celltally.batch import read_counts
 from celltally.batch.outputs import make_folder
 from celltally.errors import UserError
@@ -30,6 +32,8 @@ SAMPLE = "u2os-hoechst-1"
 SIZE = (1600, 1000)
 #: Longest that a step may take, in seconds; a slow disk loads torch in a minute.
 PATIENCE = 300.0
+#: Projects of windows that are for pictures; they go with the program.
+_folders: list[TemporaryDirectory[str]] = []
 
 
 def run_demo(out: Path | None = None) -> None:
@@ -83,7 +87,11 @@ def _check_out(out: Path) -> None:
 def open_sample_window(
     size: tuple[int, int] | None = None, sample: str = SAMPLE
 ) -> tuple[Any, Any]:
-    """Open napari with a sample image and the Tally widget: (viewer, widget)."""
+    """Open napari with a sample image and the Tally widget: (viewer, widget).
+
+    In a window of a certain size, which is for a picture, nothing of earlier ones is shown,
+    and nothing is kept.
+    """
     import napari
     import napari._qt.qt_main_window as main_window
 
@@ -93,6 +101,8 @@ def open_sample_window(
     wait(lambda: False, 0.3)
     if size is not None:  # the first show sets a size of its own
         viewer.window.resize(*size)
+        _folders.append(TemporaryDirectory(ignore_cleanup_errors=True))
+        os.environ[PROJECTS] = _folders[-1].name
     viewer.open_sample("celltally", sample)
     _, widget = viewer.window.add_plugin_dock_widget("celltally", "Tally")
     wait(lambda: False, 0.5)

@@ -157,6 +157,15 @@ class ImageSection(Section):
         choice = self._choice
         return choice is not None and not choice.looked
 
+    def restore_diameter(self, key: str, diameter_px: float) -> None:
+        """Take the diameter over that an image was counted with before."""
+        choice = self._choices.get(key)
+        if choice is not None and not choice.typed:
+            choice.diameter_px, choice.typed = diameter_px, True
+            if key == self._shown:
+                self._show_diameter()
+                self._diameter_known()
+
     def plane(self) -> Plane:
         """Return the plane to count.
 

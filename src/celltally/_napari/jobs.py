@@ -1,24 +1,28 @@
 """Long work beside the window: the only place with worker, progress and cancel.
 
 A job is a generator that yields ``Progress`` and returns its result. It runs on
-a thread; whatever it reports arrives on the window's thread.
+a thread; whatever it reports arrives on the window's thread. What must happen one after the
+other, such as saving, is done ``InOrder``.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from celltally.errors import UserError
 from celltally.types import Progress
 
-__all__ = ["Job", "Jobs", "sentence"]
+__all__ = ["InOrder", "Job", "Jobs", "sentence"]
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -179,3 +183,126 @@ class Jobs:
             if job.running:
                 job.abandon()
         self._jobs = []
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Something to be done in order."""
+
+    work: Callable[[], Any]
+    on_done: Callable[[Any], None]
+    on_failed: Callable[[Exception], None]
+    must: bool
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why something was not done, and whether it is over with that."""
+
+    error: Exception
+    over: bool
+
+
+class InOrder(QObject):
+    """Does things one after the other on a thread of its own, and loses none of them.
+
+    What *must* be done and fails for a reason that can pass (a ``UserError``: the disk is
+    full) stays first in the line, and nothing behind it is done before it: ``try_again``.
+    Callbacks arrive on the window's thread.
+    """
+
+    #: How many things are still to be done.
+    waiting = Signal(int)
+    _over = Signal(object, object, object)
+
+    #: Seconds that the end of the program waits for what is still to be done.
+    PATIENCE = 20.0
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._line: deque[_Task] = deque()
+        self._changed = threading.Condition()
+        self._stuck = self._closing = False
+        self._untold = 0
+        self._thread = threading.Thread(target=self._run, name="celltally saving", daemon=True)
+        self._over.connect(self._tell)
+        self._thread.start()
+        app = QApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.finish)
+
+    def do(
+        self,
+        work: Callable[[], Any],
+        *,
+        on_done: Callable[[Any], None] = _ignore,
+        on_failed: Callable[[Exception], None] = _ignore,
+        must: bool = False,
+    ) -> None:
+        """Put something at the end of the line."""
+        self._untold += 1
+        with self._changed:
+            self._line.append(_Task(work, on_done, on_failed, must))
+            self._changed.notify()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the first in the line failed and waits to be tried again."""
+        return self._stuck
+
+    @property
+    def idle(self) -> bool:
+        """Whether all is done."""
+        return not self._line
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is done, and told."""
+        return self._untold == 0
+
+    def try_again(self) -> None:
+        """Try what failed again."""
+        with self._changed:
+            self._stuck = False
+            self._changed.notify()
+
+    def finish(self, *_: object) -> None:
+        """Do all that is left, and end; what fails now as well is given up and logged."""
+        with self._changed:
+            self._stuck, self._closing = False, True
+            self._changed.notify()
+        self._thread.join(self.PATIENCE)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._stuck or not self._line:
+                    if self._closing:
+                        return
+                    self._changed.wait()
+                task = self._line[0]
+            result, error = None, None
+            try:
+                result = task.work()
+            except Exception as problem:
+                error = problem
+            with self._changed:
+                stays = error is not None and task.must and isinstance(error, UserError)
+                if stays and not self._closing:
+                    self._stuck = True
+                else:
+                    self._line.popleft()
+                    if error is not None and task.must:
+                        logger.error("something could not be saved", exc_info=error)
+            self._over.emit(task, result, _Trouble(error, over=not self._stuck) if error else None)
+
+    def _tell(self, task: _Task, result: Any, trouble: _Trouble | None) -> None:
+        self._untold -= trouble is None or trouble.over
+        try:
+            if trouble is None:
+                task.on_done(result)
+            else:
+                task.on_failed(trouble.error)
+        except Exception:  # Qt would end the program
+            logger.exception("telling how something ended failed")
+        self.waiting.emit(len(self._line))

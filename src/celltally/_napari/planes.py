@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from celltally.io._axes import micrometres
 from celltally.types import Dots
 from celltally.types import Image as Pixels
 
-__all__ = ["Plane", "channel_choices", "in_plane", "key_of", "pixel_size_um", "plane_in_view"]
+__all__ = [
+    "Plane",
+    "channel_choices",
+    "in_plane",
+    "key_of",
+    "pixel_size_um",
+    "plane_at",
+    "plane_in_view",
+]
 
 #: What a label may call an axis of time, channels or z.
 _LETTERS = {
@@ -138,7 +147,25 @@ def plane_in_view(layer: Image, dims: Any, channel: str | int | None = None) -> 
                 f"The image {layer.name!r} has no plane at {name} {index}; "
                 "move the slider to one that it has."
             )
-    return Plane(data, tuple(position), names, axes, layer.rgb, channel, tuple(sizes[-2:]))
+    return plane_at(layer, position, channel)
+
+
+def plane_at(layer: Image, position: Sequence[int], channel: str | None = None) -> Plane:
+    """Return a plane of an image layer, whether it is in view or not.
+
+    Parameters
+    ----------
+    position
+        Index along every axis but the last two (colour samples aside).
+    channel
+        One of ``io.COLOURS`` of an RGB image; None for all.
+    """
+    data = _full(layer)
+    sizes = data.shape[:-1] if layer.rgb else data.shape
+    axes = axis_letters(layer)
+    names = _axis_names(layer, axes)
+    at = tuple(int(index) for index in position)
+    return Plane(data, at, names, axes, layer.rgb, channel, tuple(sizes[-2:]))
 
 
 def _labels(layer: Image) -> list[str]:

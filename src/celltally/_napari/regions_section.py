@@ -88,6 +88,8 @@ class RegionsSection(FoldingSection):
 
     #: What counts in the image has changed.
     corrected = Signal()
+    #: Everything was summed anew.
+    measured = Signal()
 
     def __init__(
         self,
@@ -228,6 +230,14 @@ class RegionsSection(FoldingSection):
         )
         return (found, words) if words else None
 
+    @property
+    def reviewed_share(self) -> float:
+        """Share of the image, or of the tissue in it, that a human has reviewed."""
+        found = self.sums()[0].measured if self.sums() else None
+        if found is None or found.area_px <= 0:
+            return 0.0
+        return min(max(1 - found.open_px / found.area_px, 0.0), 1.0)
+
     def leave(self) -> None:
         """Do nothing more."""
         self._timer.stop()
@@ -366,6 +376,7 @@ class RegionsSection(FoldingSection):
                 self._measuring = None
             self._show_rows()
             self._tell_image()
+            self.measured.emit()
             return True
         if self._untidy:
             self._tidy()
@@ -383,6 +394,7 @@ class RegionsSection(FoldingSection):
         self._show_rows()
         if done:
             self._tell_image()
+            self.measured.emit()
             if measuring.left() is not None:
                 self._settled.start()
         return done

@@ -1,153 +1,177 @@
-"""The dots of counted images in their layers: those in view, where they are many."""
+"""The dots of corrected images in their layers: those in view, where they are many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from napari.layers import Points
-from napari.utils.notifications import show_info
+from napari.layers import Image
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from celltally._napari.compat import camera_events
-from celltally._napari.counting import PlaneCount
-from celltally._napari.layers import (
-    MOST_DOTS,
-    cover_of,
-    density_layer,
-    dots_layer,
-    dots_of,
-    is_edited,
-    show_dots,
-)
-from celltally._napari.planes import key_of
-from celltally._napari.texts import number
-from celltally.types import Dots
+from celltally._napari.layers import MOST_DOTS, dots_layer, keep, kept, show_dots, update_dots
+from celltally._napari.layers.place import lead_in_view
+from celltally._napari.layers.pointed import window_in_view
+from celltally._napari.planes import Plane, key_of
+from celltally.project.edits import Change, Work, apply_to_dots
+from celltally.types import Dots, Region
 
-__all__ = ["Result", "ShownDots"]
+__all__ = ["ShownDots", "Subject"]
 
 #: Milliseconds after the last movement of the view until the dots follow.
 FOLLOW_AFTER = 120
 
 
 @dataclass
-class Result:
-    """The count of one image, and where its threshold stands."""
+class Subject:
+    """An image that is corrected.
 
-    counted: PlaneCount
-    threshold: float
+    Attributes
+    ----------
+    work
+        Its dots and regions.
+    plane
+        The one that was counted last; its axes are those of the image.
+    diameter_px
+        Cell diameter.
+    regions
+        By their ids, as the layer gave them back when it was last compared.
+    stale
+        Whether the layers are behind, because the user had them in hand.
+    """
+
+    work: Work
+    plane: Plane
+    diameter_px: float
+    regions: dict[str, Region] = field(default_factory=dict)
+    stale: bool = False
 
     @property
-    def n_dots(self) -> int:
-        """Number of dots above the threshold, without making them."""
-        return int(np.count_nonzero(self.counted.candidates.score >= np.float32(self.threshold)))
+    def many(self) -> bool:
+        """Whether only a part of the dots is shown."""
+        return len(self.work.dots) > MOST_DOTS
 
 
 class ShownDots(QObject):
-    """Keeps the layers of dots in step with results and view, and hears of edits.
-
-    ``changed`` is emitted with the key of an image whose dots were edited, or are others
-    because the view has moved.
+    """Keeps the layers of dots in step with the dots and the view.
 
     Parameters
     ----------
     viewer
         The napari viewer.
-    results
+    subjects
         By the key of the image; not changed here.
+    classes
+        Names in the order of their colours.
+    settle
+        Called with the key of an image before its layer is written anew for another view;
+        False keeps it from being written now.
     """
 
-    changed = Signal(str)
+    #: Key of an image of which other dots are shown, because the view has moved.
+    moved = Signal(str)
 
-    def __init__(self, viewer: Any, results: Mapping[str, Result], parent: QObject) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        subjects: Mapping[str, Subject],
+        classes: Callable[[], list[str]],
+        settle: Callable[[str], bool],
+        parent: QObject,
+    ) -> None:
         super().__init__(parent)
-        self._viewer, self._results = viewer, results
+        self._viewer, self._subjects, self._classes = viewer, subjects, classes
+        self._settle = settle
         self._follow = QTimer(self)
         self._follow.setSingleShot(True)
         self._follow.setInterval(FOLLOW_AFTER)
         self._follow.timeout.connect(self._follow_view)
-        camera = camera_events(viewer)
-        camera.center.connect(self._view_moved)
-        camera.zoom.connect(self._view_moved)
+        for emitter in self._emitters():
+            emitter.connect(self._view_moved)
+
+    def _emitters(self) -> tuple[Any, ...]:
+        camera = camera_events(self._viewer)
+        return camera.center, camera.zoom, self._viewer.dims.events.current_step
 
     def disconnect_viewer(self) -> None:
         """Hear nothing more of the view."""
-        camera = camera_events(self._viewer)
-        camera.center.disconnect(self._view_moved)
-        camera.zoom.disconnect(self._view_moved)
+        for emitter in self._emitters():
+            emitter.disconnect(self._view_moved)
 
     def leave(self) -> None:
-        """Hear nothing more of the dots, and do nothing more."""
+        """Do nothing more."""
         self._follow.stop()
-        for layer in self._viewer.layers:
-            if isinstance(layer, Points):
-                layer.events.data.disconnect(self._edited)
+
+    def image(self, key: str) -> Image | None:
+        """Return the layer of an image; None where it was closed."""
+        return next((layer for layer in self._viewer.layers if key_of(layer) == key), None)
 
     def put(self, key: str) -> None:
-        """Put the dots above the threshold into their layer: those in view, if they are many."""
-        layer = next((one for one in self._viewer.layers if key_of(one) == key), None)
-        result = self._results.get(key)
-        if layer is None or result is None:
+        """Write the dots of an image into their layer: those in view, if they are many."""
+        image = self.image(key)
+        if image is not None:
+            self._write(key, image, self._in_view(self._subjects[key], image))
+
+    def update(self, key: str, changes: Iterable[Change]) -> None:
+        """Write dots that have changed."""
+        layer, image = dots_layer(self._viewer.layers, key), self.image(key)
+        if image is None:
             return
-        shown, complete = self._in_view(key, result.counted.dots(result.threshold))
-        before = dots_layer(self._viewer.layers, key)
-        if before is not None and is_edited(before):
-            show_info(f"The dots that you edited are kept in the layer “{before.name}”.")
-        counted = result.counted
-        points = show_dots(
-            self._viewer, layer, counted.plane, shown, counted.prediction.diameter_px,
-            complete=complete,
-        )  # fmt: skip
-        self._hear(points)
+        if layer is None:
+            self.put(key)
+            return
+        dots = apply_to_dots(kept(layer, "written"), changes)
+        if not update_dots(layer, dots, classes=self._classes()):
+            self._write(key, image, dots)
 
-    def watch(self, key: str) -> None:
-        """Hear of every edit of the dots of an image, if they are shown."""
-        points = dots_layer(self._viewer.layers, key)
-        if points is not None:
-            self._hear(points)
+    def _write(self, key: str, image: Image, dots: Dots) -> None:
+        subject = self._subjects[key]
+        layer = show_dots(
+            self._viewer, image, subject.plane, dots, subject.diameter_px, classes=self._classes()
+        )
+        keep(layer, work=subject.work, plane=subject.plane, diameter_px=subject.diameter_px)
 
-    def dots(self, key: str) -> Dots:
-        """All dots of a counted image, with what a human changed."""
-        result, layer = self._results[key], dots_layer(self._viewer.layers, key)
-        dots = result.counted.dots(result.threshold)
-        return dots if layer is None or len(dots) > MOST_DOTS else dots_of(layer)
+    def n_shown(self, key: str) -> int:
+        """Return how many dots are in the layer that are not removed."""
+        layer = dots_layer(self._viewer.layers, key)
+        if layer is None:
+            return 0
+        return int(np.count_nonzero(kept(layer, "written").state != "removed"))
 
-    def told(self, key: str) -> tuple[int, str]:
-        """Give the number of dots of a counted image, and what to say beside it."""
-        found, layer = self._results[key].n_dots, dots_layer(self._viewer.layers, key)
-        shown = 0 if layer is None else len(layer.data)
-        if found <= MOST_DOTS:
-            return (found if layer is None else shown), ""
-        return found, f"The {number(shown)} in view are shown" if shown else "Zoom in to see them"
-
-    def _in_view(self, key: str, dots: Dots) -> tuple[Dots, bool]:
-        """Dots to show, and whether these are all."""
-        if len(dots) <= MOST_DOTS:
-            return dots, True
-        density = density_layer(self._viewer.layers, key)
-        if density is None:
-            return dots[:0], False
-        low, high = cover_of(density, self._results[key].counted.prediction.grid)
-        seen = dots[np.all((dots.yx >= low) & (dots.yx <= high), axis=1)]
-        return (seen if len(seen) <= MOST_DOTS else seen[:0]), False
-
-    def _hear(self, points: Points) -> None:
-        """Hear, once, of every edit."""
-        points.events.data.disconnect(self._edited)
-        points.events.data.connect(self._edited)
-
-    def _edited(self, event: Any) -> None:
-        for key in self._results:
-            if dots_layer(self._viewer.layers, key) is event.source:
-                self.changed.emit(key)
+    def _in_view(self, subject: Subject, image: Image) -> Dots:
+        dots = subject.work.dots
+        if not subject.many:
+            return dots
+        lead = dict(zip(subject.plane.axes, lead_in_view(image, self._viewer.dims), strict=True))
+        there = np.ones(len(dots), dtype=bool)
+        for letter, column in (("T", dots.t), ("Z", dots.z)):
+            if letter in lead:
+                there &= column == lead[letter]
+        if np.count_nonzero(there) > MOST_DOTS:
+            there &= _in_window(dots, window_in_view(image, subject.plane))
+        return dots[there] if np.count_nonzero(there) <= MOST_DOTS else dots[:0]
 
     def _view_moved(self, event: Any = None) -> None:
-        self._follow.start()
+        if any(subject.many for subject in self._subjects.values()):
+            self._follow.start()
 
     def _follow_view(self) -> None:
-        for key, result in list(self._results.items()):
-            if result.n_dots > MOST_DOTS and dots_layer(self._viewer.layers, key) is not None:
-                self.put(key)
-                self.changed.emit(key)
+        for key, subject in list(self._subjects.items()):
+            layer, image = dots_layer(self._viewer.layers, key), self.image(key)
+            if not subject.many or layer is None or image is None:
+                continue
+            if not self._settle(key):  # the user is in the middle of something
+                self._follow.start()
+                continue
+            dots = self._in_view(subject, image)
+            if not np.array_equal(dots.id, kept(layer, "written").id):
+                self._write(key, image, dots)
+                self.moved.emit(key)
+
+
+def _in_window(dots: Dots, window: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    low, high = np.array(window[:2]), np.array(window[2:])
+    return np.asarray(((dots.yx >= low) & (dots.yx <= high)).all(axis=1))

@@ -13,18 +13,33 @@ from qtpy.QtCore import QTimer
 
 from celltally._napari import counting, export
 from celltally._napari.controls import line
+from celltally._napari.correct_section import CorrectSection
+from celltally._napari.correcting import Correcting
 from celltally._napari.count_section import CountSection
 from celltally._napari.counting import PlaneCount
 from celltally._napari.docked import Docked
 from celltally._napari.image_section import ImageSection
 from celltally._napari.jobs import Job, Jobs, sentence
-from celltally._napari.layers import density_layer, keep, kept, show_density
+from celltally._napari.keeping import Keeping
+from celltally._napari.layers import (
+    density_layer,
+    image_of,
+    keep,
+    kept,
+    own_role,
+    show_density,
+)
 from celltally._napari.model_section import ModelSection
-from celltally._napari.planes import key_of
+from celltally._napari.planes import Plane, key_of
+from celltally._napari.project_bar import ProjectBar
 from celltally._napari.regions_section import RegionsSection
 from celltally._napari.result_section import ResultSection
-from celltally._napari.shown_dots import Result, ShownDots
+from celltally._napari.results import Result, Results
+from celltally._napari.saving import saving_of
+from celltally._napari.texts import number
 from celltally._napari.uncertainty_section import UncertaintyBox
+from celltally.errors import UserError
+from celltally.project.edits import Work
 
 if TYPE_CHECKING:
     import napari
@@ -46,27 +61,37 @@ class TallyWidget(Docked):
         self.viewer = napari_viewer
         self.jobs = Jobs()
         self._job: Job | None = None
-        self._results: dict[str, Result] = {}
+        self._shown: tuple[str | None, tuple[int, ...]] | None = None
+        self._results = Results()
+        self.saving = saving_of(napari_viewer, self)
+        self.project = ProjectBar(self.saving)
         self.image = ImageSection(napari_viewer, self.jobs)
+        self.image.put_beside_title(self.project)
         self.model = ModelSection(self.jobs)
         self.count_section = CountSection()
         self.result = ResultSection()
-        self.dots = ShownDots(napari_viewer, self._results, self)
+        self.correcting = Correcting(napari_viewer, self, self.saving.author)
+        self.keeping = Keeping(napari_viewer, self.saving, self._results, self.correcting, self)
+        self.correct = CorrectSection(self.correcting)
         self.regions = RegionsSection(
             napari_viewer, self.jobs, self.image.plane, self._dot_positions
         )
         self.uncertainty = UncertaintyBox(napari_viewer, self.jobs)
         self.result.column.addWidget(self.uncertainty)
         self.lay_out(
-            self.image, line(), self.model, self.count_section, line(), self.result, line(),
-            self.regions,
+            self.project.trouble, self.image, line(), self.model, self.count_section, line(),
+            self.result, line(), self.correct, line(), self.regions,
         )  # fmt: skip
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(30)  # so that the window is painted in between
         self._soon.timeout.connect(self._do_step)
+        self._threshold_moved = QTimer(self)
+        self._threshold_moved.setSingleShot(True)
+        self._threshold_moved.setInterval(300)  # it is kept where it comes to rest
+        self._threshold_moved.timeout.connect(self._keep_threshold)
         self.image.changed.connect(self._refresh)
-        self.image.image_changed.connect(self._show_result)
+        self.image.image_changed.connect(self._image_changed)
         self.model.changed.connect(self._refresh)
         self.count_section.started.connect(self.count)
         self.count_section.cancelled.connect(self.cancel)
@@ -74,23 +99,31 @@ class TallyWidget(Docked):
         self.result.level_changed.connect(self._show_interval)
         self.result.level_changed.connect(lambda: self.regions.show_level(self.result.level))
         self.regions.corrected.connect(self._show_corrected)
-        self.dots.changed.connect(self._dots_changed)
+        self.regions.measured.connect(
+            lambda: self.correct.show_reviewed(self.regions.reviewed_share)
+        )
+        self.correcting.changed.connect(self._dots_changed)
+        self.keeping.restored.connect(self._restored)
+        self.keeping.loaded.connect(self._restored)
+        self.saving.switched.connect(self._project_switched)
         self.result.save_counts.connect(self.save_counts)
         self.result.save_dots.connect(self.save_dots)
         self._hook_viewer()
-        self._show_result()
+        self._image_changed()
         self._refresh()
 
     def _hook_viewer(self) -> None:
         """Follow the viewer for as long as the widget is there."""
-        image, dots, regions, jobs = self.image, self.dots, self.regions, self.jobs
+        image, regions, jobs = self.image, self.regions, self.jobs
+        correcting, tool = self.correcting, self.correct.tool
         removed, forget = self.viewer.layers.events.removed, self._layer_removed
         removed.connect(forget)
 
         def unhook(*_: object) -> None:
             jobs.stop()
             image.disconnect_viewer()
-            dots.disconnect_viewer()
+            tool.disconnect_viewer()
+            correcting.disconnect_viewer()
             regions.disconnect_viewer()
             removed.disconnect(forget)
 
@@ -100,7 +133,9 @@ class TallyWidget(Docked):
     def leave(self) -> None:
         """Hear nothing more of the viewer and its dots, and end what runs."""
         self._soon.stop()
-        self.dots.leave()
+        self._threshold_moved.stop()
+        self.correct.leave()
+        self.correcting.leave()
         self.regions.leave()
         self._unhook()
 
@@ -118,6 +153,8 @@ class TallyWidget(Docked):
     def _refresh(self) -> None:
         self.model.warn(self.image.diameter_px, self.image.seen)
         self.regions.show_pixel_size(self.image.pixel_um)
+        if self._view_moved():
+            self._show_result()
         if self.running:
             return
         problem = self.problem()
@@ -167,17 +204,22 @@ class TallyWidget(Docked):
             if layer is None:
                 self._ended("The image was closed while it was counted.")
                 return
-            self._results[key] = Result(counted, counted.threshold)
-            shown = show_density(self.viewer, layer, counted.plane, counted.prediction)
-            keep(shown, counted=counted)
+            self._results.put(key, counted)
+            self._show_density(layer, counted)
+            self.keeping.keep_count(layer, counted, intervals.of(counted.prediction))
             self._later(dots)
 
         def dots() -> None:
-            self.dots.put(key)
-            self._ended()
+            self._ended(self._propose(key, counted, counted.threshold))
             self._show_result()
 
+        from celltally import intervals
+
         density()
+
+    def _show_density(self, layer: Any, counted: PlaneCount) -> None:
+        shown = show_density(self.viewer, layer, counted.plane, counted.prediction)
+        keep(shown, counted=counted)
 
     def _later(self, step: Callable[[], None]) -> None:
         """Do a step when the window has drawn what is there; never, once it is closed."""
@@ -198,39 +240,100 @@ class TallyWidget(Docked):
     def _layer_removed(self, event: Any = None) -> None:
         """Forget closed images, whose pixels a result holds; our layers still know theirs."""
         there = {key_of(layer) for layer in self.viewer.layers}
-        for key in set(self._results) - there:
-            del self._results[key]
+        for key in self._results.images() - there:
+            self._forget(key)
+            self.keeping.forget(key)
+
+    def _forget(self, key: str) -> None:
+        self._results.forget(key)
+        self.correcting.forget(key)
 
     def _key(self) -> str | None:
         layer = self.image.layer
         return None if layer is None else key_of(layer)
 
-    def _remembered(self, key: str) -> Result | None:
-        """Return the result of an image; its layer knows it, whichever widget counted it."""
+    def _plane(self) -> Plane | None:
+        """Return the plane in view; None where there is none."""
+        try:
+            return self.image.plane()
+        except UserError:
+            return None
+
+    def _result(self) -> Result | None:
+        """Return the result of the plane in view."""
+        plane = self._plane()
+        return None if plane is None else self._results.at(self._key(), plane.position)
+
+    def _view_moved(self) -> bool:
+        """Whether another plane is in view than when this was asked last."""
+        plane = self._plane()
+        before = self._shown
+        self._shown = None if plane is None else (self._key(), plane.position)
+        return self._shown != before
+
+    def _image_changed(self) -> None:
+        """Show another image, as it was left."""
+        layer, plane = self.image.layer, self._plane()
+        if layer is not None and plane is not None:
+            self._take_over(key_of(layer))
+            self.keeping.look_up(layer, plane, self.image.diameter_px)
+        self._view_moved()
+        self._show_result()
+
+    def _take_over(self, key: str) -> None:
+        """Know what the layers of an image know, whichever widget counted it."""
         density = density_layer(self.viewer.layers, key)
         counted = kept(density, "counted") if density is not None else None
-        if key not in self._results and counted is not None:
-            self._results[key] = Result(counted, counted.threshold)
-        return self._results.get(key)
+        if counted is not None and not self._results.counted(key):
+            self._results.put(key, counted)
+        if self.correcting.work(key) is None:
+            self.correcting.adopt(key)
+
+    def _restored(self, key: str) -> None:
+        """Show what the project knows of an image."""
+        if key == self._key():
+            result = self._result()
+            if result is not None:
+                self.image.restore_diameter(key, result.counted.prediction.diameter_px)
+            self._show_result()
+
+    def _project_switched(self) -> None:
+        """Show the images as the project that is open now knows them."""
+        self.keeping.forget_all()
+        for key in self._results.images():
+            self._forget(key)
+        for layer in [one for one in self.viewer.layers if image_of(one) is not None]:
+            if own_role(layer) in ("density", "dots", "regions", "uncertainty"):
+                self.viewer.layers.remove(layer)
+        self._image_changed()
 
     def _show_result(self) -> None:
-        """Show the result of the chosen image, if it was counted."""
+        """Show the result of the plane in view, if it was counted."""
+        layer, plane, result = self.image.layer, self._plane(), self._result()
+        if result is None and layer is not None and plane is not None:
+            self.keeping.load(layer, plane)
         key = self._key()
-        result = self._remembered(key) if key is not None else None
+        if key is not None and plane is not None:
+            self.correcting.look_at(key, plane if result is None else result.counted.plane)
         for section in (self.regions, self.uncertainty):
-            section.show_image(self.image.layer, result.counted if result else None)
-        if key is None or result is None:
+            section.show_image(layer, result.counted if result else None)
+        self.correct.show_image(key)
+        if layer is None or key is None or result is None:
             self.result.clear()
             return
-        self.result.show_counted(result.counted, result.threshold)
+        counted = result.counted
+        density = density_layer(self.viewer.layers, key)
+        if density is None or kept(density, "counted") is not counted:
+            self._show_density(layer, counted)
+        self.result.show_counted(counted, result.threshold)
+        self.correct.show_model(counted.prediction.count)
         self._show_interval()
         self._show_dots(key)
-        self.dots.watch(key)
 
     def _show_interval(self) -> None:
         from celltally import intervals
 
-        result = self._results.get(self._key() or "")
+        result = self._result()
         if result is None:
             return
         prediction, level = result.counted.prediction, self.result.level
@@ -248,30 +351,65 @@ class TallyWidget(Docked):
 
     # ---- dots ----
 
+    def _propose(self, key: str, counted: PlaneCount, threshold: float) -> str:
+        """Propose the dots above a threshold; what a human has touched stays.
+
+        Returns
+        -------
+        str
+            What has changed, where a human had edited dots before.
+        """
+        work, diameter = self.correcting.work(key), counted.prediction.diameter_px
+        if work is None:
+            work = Work()
+            self.correcting.set_work(key, work, counted.plane, diameter)
+        by_hand = int(np.count_nonzero(work.dots.state != "proposed"))
+        edit = self.correcting.propose(key, counted.dots(threshold), counted.plane, diameter)
+        changes = () if edit is None else edit.changes
+        new = sum(change.before is None for change in changes)
+        gone = sum(change.after is None for change in changes)
+        if not by_hand:
+            return ""
+        return (
+            f"{new} dots newly proposed, {gone} proposals gone. "
+            f"The {by_hand} dots that you edited are as they were."
+        )
+
     def _threshold_changed(self, threshold: float) -> None:
-        key = self._key()
-        if key is not None and key in self._results:
-            self._results[key].threshold = threshold
-            self.dots.put(key)
+        key, result = self._key(), self._result()
+        if key is not None and result is not None:
+            result.threshold = threshold
+            self._propose(key, result.counted, threshold)
             self._show_dots(key)
+            self._threshold_moved.start()
+
+    def _keep_threshold(self) -> None:
+        layer, result = self.image.layer, self._result()
+        if layer is not None and result is not None:
+            self.keeping.keep_threshold(layer, result.counted.plane, result.threshold)
 
     def _dots_changed(self, key: str) -> None:
         if key == self._key():
             self._show_dots(key)
 
     def _show_dots(self, key: str) -> None:
-        if key not in self._results:
+        subject = self.correcting.subject(key)
+        if subject is None or self._result() is None:
             return
         self.regions.dots_changed()
-        (n_dots, note), corrected = self.dots.told(key), self.regions.correction
+        n_dots, corrected = self.correcting.figures(key).n_dots, self.regions.correction
+        note = ""
+        if subject.many:
+            shown = self.correcting.shown.n_shown(key)
+            note = f"The {number(shown)} in view are shown" if shown else "Zoom in to see them"
         self.result.show_dots(n_dots if corrected is None else corrected[0].n_dots, note)
 
     def _dot_positions(self) -> NDArray[np.float64]:
         """Where the dots of the chosen image are that were not removed."""
         key = self._key()
-        if key is None or key not in self._results:
+        if key is None or self.correcting.work(key) is None:
             return np.empty((0, 2))
-        dots = self.dots.dots(key)
+        dots = self.correcting.in_plane(key)
         return dots.yx[dots.state != "removed"]
 
     # ---- out of napari ----
@@ -280,16 +418,16 @@ class TallyWidget(Docked):
         """Write the dots of the chosen image as CSV."""
         from celltally.io import write_dots
 
-        key = self._key()
-        if key is not None and key in self._results:
-            self._save(path, lambda: write_dots(Path(path), self.dots.dots(key)))
+        work = self.correcting.work(self._key())
+        if work is not None:
+            self.correcting.catch(self._key() or "")
+            self._save(path, lambda: write_dots(Path(path), work.dots))
 
     def save_counts(self, path: str) -> None:
         """Write the result of the chosen image as a row of a CSV file."""
-        key = self._key()
-        interval = self.result.interval
-        if key is not None and key in self._results and interval is not None:
-            counted, n_dots = self._results[key].counted, self.result.n_dots
+        result, interval = self._result(), self.result.interval
+        if result is not None and interval is not None:
+            counted, n_dots = result.counted, self.result.n_dots
             corrected = self.regions.correction
             after = {"count": self.result.count, "correction": corrected[1]} if corrected else {}
             self._save(path, lambda: export.write_counts(path, counted, interval, n_dots, **after))

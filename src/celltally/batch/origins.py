@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Origin", "OriginsFile", "origin_of"]
+from celltally.io.planes import PlaneChoice
+
+__all__ = ["Origin", "OriginsFile", "origin_of", "times_of"]
 
 #: What a count was made from: the file as it was, and the settings that the table lacks.
 Origin = Mapping[str, Any]
@@ -25,6 +27,35 @@ def origin_of(image: Path, settings: Mapping[str, Any]) -> Origin:
         found = image.stat()
         state = {"size": found.st_size, "changed": found.st_mtime_ns}
     return {"image": image.name, **state, **settings}
+
+
+def times_of(
+    origin: Origin, recorded: Iterable[Origin], choice: PlaneChoice | None
+) -> tuple[int, ...]:
+    """Time points of which an image has rows when it is wholly counted.
+
+    Parameters
+    ----------
+    origin
+        Of the image, as it would be counted now.
+    recorded
+        What is known of earlier counts.
+    choice
+        The time point, or points, that are chosen.
+
+    Returns
+    -------
+    tuple of int
+        Empty where the image was not counted so before.
+    """
+    same = [found for found in recorded if {**found, "times": ""} == {**origin, "times": ""}]
+    if not same:
+        return ()
+    if not isinstance(choice, slice):
+        return (choice or 0,)
+    times = same[-1].get("times", ())
+    known = isinstance(times, list) and all(isinstance(t, int) for t in times)
+    return tuple(times) if known else ()
 
 
 class OriginsFile:

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from celltally import intervals, zoo
-from celltally.batch.origins import Origin, OriginsFile, origin_of
+from celltally import zoo
+from celltally.batch.image import Opened, RowDone, iter_rows
+from celltally.batch.origins import Origin, OriginsFile, origin_of, times_of
 from celltally.batch.outputs import check_replaceable, make_folder, output_names
-from celltally.batch.row import count_row
-from celltally.batch.table import (
-    COLUMNS,
-    CountsFile,
-    Row,
-    check_writable,
-    number,
-    one_line,
-    read_counts,
-    typed,
-)
-from celltally.density import dots_from_prediction
-from celltally.diameter import check_diameter
-from celltally.errors import UserError, failure
-from celltally.io import (
-    channel_names,
-    find_images,
-    guess_channel,
-    list_scenes,
-    read_image,
-    select_pixels,
-    write_density,
-    write_dots,
-)
-from celltally.progress import relay
+from celltally.batch.settings import Z_OF_STACK, Settings, Task, ZStack
+from celltally.batch.table import CountsFile, Row, check_writable, read_counts, typed
+from celltally.errors import UserError
+from celltally.io import find_images
+from celltally.io.planes import PlaneChoice
 from celltally.record import read_record
-from celltally.types import Image, Progress
+from celltally.types import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +31,12 @@ __all__ = ["Counted", "iter_count"]
 
 @dataclass(frozen=True)
 class Counted(Progress):
-    """The step after which an image is done.
+    """The step after which a row is there: of an image, or of one time point of it.
 
     Attributes
     ----------
     row
-        Its row of the table, as in the file.
+        As in the file.
     notes
         Sentences that the user should read, the same for many images perhaps.
     """
@@ -67,42 +45,16 @@ class Counted(Progress):
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What is the same for every image of a batch."""
-
-    diameter_px: float | None
-    channel: int | str | None
-    plane: Mapping[str, int]
-    level: float
-    device: str
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What a row does not tell."""
-        return {"channel": self.channel, "plane": dict(self.plane), "diameter": self.diameter_px}
-
-
-@dataclass(frozen=True)
-class _Task:
-    """An image and the files that belong to it."""
-
-    image: Path
-    dots: Path | None
-    density: Path | None
-
-    @property
-    def files(self) -> list[Path]:
-        return [path for path in (self.dots, self.density) if path is not None]
-
-
 def iter_count(
     paths: str | Path | Iterable[str | Path],
     *,
     model: str | Path = zoo.DEFAULT_MODEL,
     diameter_px: float | None = None,
     channel: int | str | None = None,
-    plane: Mapping[str, int] | None = None,
+    plane: Mapping[str, PlaneChoice] | None = None,
+    z_stack: ZStack = "plane",
+    merge_distance_px: float | None = None,
+    merge_gap: int = 0,
     level: float = 0.95,
     out: str | Path | None = None,
     dots_dir: str | Path | None = None,
@@ -127,11 +79,23 @@ def iter_count(
     model
         Name, or a model folder.
     diameter_px
-        Cell diameter in pixels; None to estimate it image by image.
+        Cell diameter in pixels; None to estimate it image by image: once for all time points,
+        and for all planes that are merged, of an image.
     channel
         As ``select_pixels`` takes it; None for a guess.
     plane
-        Such as ``{"t": 0, "z": 3}``; without, the first time point and the middle z.
+        Such as ``{"t": 0, "z": 3}``; without, the first time point and the middle z. A slice
+        for t gives a row for each time point (``slice(None)``: all of them, ``slice(0, 10)``:
+        0 to 9): a curve, not parts of a sum. A slice for z says which planes are projected
+        or merged; without, all.
+    z_stack
+        What of a z stack is counted: one ``plane``; its maximum ``projection`` (the row's z
+        is ``max``); or every plane, the dots of which are ``merged`` into cells
+        (``density.stacks``; z is ``merged``, count and n_dots are the number of cells, and
+        there is no interval).
+    merge_distance_px, merge_gap
+        How far apart a cell's dots in neighbouring planes are at most (None: half a cell
+        diameter), and how many planes between two of them may be without.
     level
         Nominal coverage of the intervals, in (0, 1).
     out
@@ -139,30 +103,35 @@ def iter_count(
     dots_dir, density_dir
         Folders for ``<stem>.csv`` with dots and ``<stem>.tif`` with the density
         (the image's suffix is kept where two stems clash). Files there that
-        counting did not write are never replaced.
+        counting did not write are never replaced. A file of dots has those of all time
+        points, each with its t and z; a file of densities has the axes T and Z where there
+        are several time points or merged planes (``io.DensityStack``).
     device
         See ``predict``.
     resume
         Leave out images that ``out`` already has: those with a row of the same
         file name, status ``ok``, the same model and calibration (by sha256) and
-        level, which were counted from the same file with the same channel, plane
-        and diameter (a hidden file beside the table tells), and whose dots and
-        density files are there if they are asked for. Failed images, and images
-        whose name occurs twice in the batch, are counted again. Rows of images
-        that are not in this batch stay.
+        level, which were counted from the same file with the same channel, planes
+        and diameter, and from a plane, a projection or a merged stack as now (a hidden
+        file beside the table tells), and whose dots and density files are there if
+        they are asked for. Of an image some of whose time points are missing, these
+        are counted; all of them where files are asked for. Failed images, and images
+        whose name occurs twice in the batch, are counted again. Rows of images that
+        are not in this batch stay.
     recursive
         Whether to look into subfolders.
 
     Yields
     ------
     Progress
-        ``done`` and ``total`` in images; a ``Counted`` after each image.
+        ``done`` and ``total`` in images; a ``Counted`` after each image, or after each
+        time point of it.
 
     Returns
     -------
     pandas.DataFrame
-        A row per image of the batch, resumed ones included, in the order of the
-        images; columns as in ``counts.csv``.
+        A row per image of the batch, or per time point of it, resumed ones included, in
+        the order of the images; columns as in ``counts.csv``.
 
     Raises
     ------
@@ -170,9 +139,21 @@ def iter_count(
         For arguments that cannot be used, before any image is opened; and when
         the table can no longer be written.
     """
-    settings = _Settings(diameter_px, channel, dict(plane or {}), level, device)
+    settings = Settings(
+        diameter_px,
+        channel,
+        dict(plane or {}),
+        z_stack,
+        merge_distance_px,
+        merge_gap,
+        level,
+        device,
+    )
     table = None if out is None else Path(out)
-    _check(settings, resume, table)
+    if problem := settings.problem():
+        raise UserError(problem)
+    if resume and table is None:
+        raise UserError("there is nothing to resume without a table: add --out counts.csv")
     given = [paths] if isinstance(paths, str | Path) else paths
     tasks = _tasks(find_images(given, recursive=recursive), dots_dir, density_dir)
     images = [task.image for task in tasks]
@@ -192,19 +173,19 @@ def iter_count(
     resolve_device(device)
     loaded = zoo.load(model)
 
-    rows: list[Row | None] = [None] * len(tasks)
+    rows: list[dict[str, Row]] = [{} for _ in tasks]
+    complete = [False] * len(tasks)
     others: list[Row] = []
     origins = {task.image: origin_of(task.image, settings.told) for task in tasks}
     recorded = OriginsFile(table) if table is not None else None
     before: list[Origin] = []
     if resume and recorded is not None:
         before = recorded.read()
-        same = {task.image.name for task in tasks if origins[task.image] in before}
-        rows = _resumed([r for r in earlier if r["image"] in same], tasks, loaded, settings)
+        rows, complete = _resumed(earlier, tasks, origins, before, loaded, settings)
         names = {path.name for path in images}
         others = [row for row in earlier if row["image"] not in names]
-    kept = [*others, *(row for row in rows if row is not None)]
-    done = sum(row is not None for row in rows)
+    kept = [*others, *(row for found in rows for row in found.values())]
+    done = sum(complete)
     if done:
         yield Progress(done, len(tasks), f"{done} of {len(tasks)} images were counted before")
     with ExitStack() as stack:
@@ -217,52 +198,57 @@ def iter_count(
             taken = {row["image"] for row in kept}
             recorded.start(origin for origin in before if origin.get("image") in taken)
         for i, task in enumerate(tasks):
-            if rows[i] is not None:
+            if complete[i]:
                 continue
-            row, notes = yield from _count_safely(loaded, task, settings, done, len(tasks))
-            rows[i] = row
-            if file is not None and recorded is not None:
-                recorded.append(origins[task.image])
-                file.append(row)
-            done += 1
-            yield Counted(done, len(tasks), task.image.name, row=row, notes=notes)
-        finished = [row for row in rows if row is not None]
+            written = False
+            missing = 1
+            for step in iter_rows(loaded, task, settings, dict(rows[i])):
+                if isinstance(step, Opened | RowDone) and recorded is not None and not written:
+                    times = step.times if isinstance(step, Opened) else ()
+                    recorded.append(_with_times(origins[task.image], settings, times))
+                    written = True
+                if isinstance(step, Opened):
+                    missing = len({str(t) for t in step.times} - set(rows[i]))
+                elif isinstance(step, RowDone):
+                    row = dict(step.row)
+                    rows[i][row["t"]] = row
+                    if file is not None:
+                        file.append(row)
+                    missing -= 1
+                    # A row without a time point is the end of an image that failed.
+                    done += missing == 0 or not row["t"]
+                    yield Counted(done, len(tasks), task.image.name, row=row, notes=step.notes)
+                else:
+                    words = ", ".join(part for part in (task.image.name, step.message) if part)
+                    yield Progress(done, len(tasks), words, step.values)
+        finished = [row for found in rows for row in _in_time(found)]
         if file is not None:
             file.finish([*others, *finished])
             if file.backup is not None:
                 yield Progress(
                     done,
                     len(tasks),
-                    f"not every image of the earlier table was counted again; it is kept as "
-                    f"{file.backup}",
+                    "not every image or time point of the earlier table was counted again; it is "
+                    f"kept as {file.backup}",
                 )
     return typed(finished)
 
 
-def _check(settings: _Settings, resume: bool, table: Path | None) -> None:
-    """Find what is wrong with the settings without torch, so that it is said at once."""
-    level, diameter = settings.level, settings.diameter_px
-    if problem := intervals.check_level(level):
-        raise UserError(problem)
-    if diameter is not None and (problem := check_diameter(diameter)):
-        raise UserError(f"{problem}, or leave it out to have it estimated")
-    for axis, index in settings.plane.items():
-        if axis.upper() not in ("T", "Z") or index < 0:
-            raise UserError(
-                f"a plane cannot be chosen by {axis}={index}: give t and z from 0 on, as in t=0,z=3"
-            )
-    channel = settings.channel
-    if (isinstance(channel, int) and channel < 0) or channel == "":
-        raise UserError(f"there is no channel {channel!r}: give a name, or a number from 0 on")
-    if resume and table is None:
-        raise UserError("there is nothing to resume without a table: add --out counts.csv")
+def _with_times(origin: Origin, settings: Settings, times: tuple[int, ...]) -> Origin:
+    """Origin of an image's rows; of several time points, of which ones there are to be rows."""
+    return {**origin, "times": list(times)} if settings.is_series and times else origin
+
+
+def _in_time(rows: Mapping[str, Row]) -> list[Row]:
+    """Rows of an image in the order of time, what is said of the whole image last."""
+    return [rows[t] for t in sorted(rows, key=lambda t: (not t, int(t or 0)))]
 
 
 def _tasks(
     images: Sequence[Path], dots_dir: str | Path | None, density_dir: str | Path | None
-) -> list[_Task]:
+) -> list[Task]:
     return [
-        _Task(
+        Task(
             image=image,
             dots=None if dots_dir is None else Path(dots_dir) / f"{name}.csv",
             density=None if density_dir is None else Path(density_dir) / f"{name}.tif",
@@ -272,111 +258,43 @@ def _tasks(
 
 
 def _resumed(
-    earlier: Sequence[Row], tasks: Sequence[_Task], model: Model, settings: _Settings
-) -> list[Row | None]:
-    """Row of the earlier table that stands for each image, or None; see ``iter_count``."""
-    usable = {
-        row["image"]: row for row in earlier if _is_same_count(row, model, settings)
-    }  # the last one wins: a kill in a resumed batch leaves older rows before it
+    earlier: Sequence[Row],
+    tasks: Sequence[Task],
+    origins: Mapping[Path, Origin],
+    before: Sequence[Origin],
+    model: Model,
+    settings: Settings,
+) -> tuple[list[dict[str, Row]], list[bool]]:
+    """Rows of the earlier table that stand for each image, by t, and whether they are all."""
+    usable: dict[str, dict[str, Row]] = {}
+    for row in earlier:
+        if _is_same_count(row, model, settings):
+            # The last one wins: a kill in a resumed batch leaves older rows before it.
+            usable.setdefault(row["image"], {})[row["t"]] = row
     often = Counter(task.image.name for task in tasks)
-    return [
-        usable.get(task.image.name)
-        if often[task.image.name] == 1 and all(file.is_file() for file in task.files)
-        else None
-        for task in tasks
-    ]
+    rows: list[dict[str, Row]] = []
+    complete: list[bool] = []
+    for task in tasks:
+        times = times_of(origins[task.image], before, settings.along("T"))
+        found = usable.get(task.image.name, {})
+        have = {str(t): found[str(t)] for t in times if str(t) in found}
+        whole = bool(times) and len(have) == len(times)
+        if often[task.image.name] > 1 or (
+            task.files and not (whole and all(file.is_file() for file in task.files))
+        ):
+            have, whole = {}, False
+        rows.append(have)
+        complete.append(whole)
+    return rows, complete
 
 
-def _is_same_count(row: Row, model: Model, settings: _Settings) -> bool:
+def _is_same_count(row: Row, model: Model, settings: Settings) -> bool:
     if row["status"] != "ok":
         return False
+    stack = Z_OF_STACK.get(settings.z_stack)
     return (
         row["model_sha256"] == model.sha256
         and row["calibration_sha256"] == model.calibration_sha256
         and row["level"] == str(float(settings.level))
+        and (row["z"] not in Z_OF_STACK.values() if stack is None else row["z"] == stack)
     )
-
-
-def _count_safely(
-    model: Model, task: _Task, settings: _Settings, done: int, total: int
-) -> Generator[Progress, None, tuple[Row, tuple[str, ...]]]:
-    """Row of an image, whatever happens with it."""
-    start = time.perf_counter()
-    try:
-        return (yield from _count(model, task, settings, done, total))
-    except Exception as error:
-        sentence = failure(error, task.image)
-    row = dict.fromkeys(COLUMNS, "") | {
-        "image": task.image.name,
-        "level": str(float(settings.level)),
-        "model": model.name,
-        "model_sha256": model.sha256,
-        "calibration_sha256": model.calibration_sha256,
-        "seconds": number(time.perf_counter() - start, 3),
-        "status": "failed",
-        "message": one_line(sentence),
-    }
-    return row, ()
-
-
-def _count(
-    model: Model, task: _Task, settings: _Settings, done: int, total: int
-) -> Generator[Progress, None, tuple[Row, tuple[str, ...]]]:
-    from celltally.predict import iter_predict
-
-    start = time.perf_counter()
-    image = read_image(task.image)
-    t, z = _plane_of(image, settings.plane)
-    pixels = select_pixels(image, channel=settings.channel, plane=settings.plane)
-    job = iter_predict(
-        model,
-        pixels,
-        diameter_px=settings.diameter_px,
-        device=settings.device,
-        image=task.image.name,
-    )
-    prediction = yield from relay(
-        job,
-        lambda tile: Progress(
-            done, total, task.image.name, {"tile": float(tile.done), "tiles": float(tile.total)}
-        ),
-    )
-    dots = dots_from_prediction(prediction)
-    if task.dots is not None:
-        place = np.ones_like(dots.t)
-        write_dots(task.dots, replace(dots, t=t * place, z=z * place))
-    if task.density is not None:
-        write_density(task.density, prediction, image.pixel_size_um)
-    interval = intervals.of(prediction, settings.level)
-    row = count_row(
-        prediction,
-        interval,
-        n_dots=len(dots),
-        t=t,
-        z=z,
-        seconds=time.perf_counter() - start,
-        sentences=(_scene_note(image), _channel_note(image, settings.channel)),
-    )
-    return row, prediction.notes
-
-
-def _plane_of(image: Image, plane: Mapping[str, int]) -> tuple[int, int]:
-    """Time point and z that ``select_pixels`` takes; 0 where there is no such axis."""
-    chosen = {axis.upper(): index for axis, index in plane.items()}
-    return chosen.get("T", 0), chosen.get("Z", image.sizes.get("Z", 1) // 2)
-
-
-def _channel_note(image: Image, channel: int | str | None) -> str:
-    """Which of several channels was counted, where nobody chose one."""
-    if channel is not None or image.sizes.get("C", 1) < 2:
-        return ""
-    names, guess = channel_names(image), guess_channel(image)
-    return f"channel {names[guess]} of {len(names)} was counted" if isinstance(guess, int) else ""
-
-
-def _scene_note(image: Image) -> str:
-    """Which of several scenes was counted; most formats have one only."""
-    if image.scene is None or image.path is None:
-        return ""
-    scenes = list_scenes(image.path)
-    return f"scene {image.scene} of {len(scenes)} was counted" if len(scenes) > 1 else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from celltally.batch.settings import Z_OF_STACK
 from celltally.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class CountsFile:
     leaves all that were done. What the file held before is never lost half-way:
     where counts in it are to be replaced, a copy of it is set aside first
     (``counts.csv.bak``, with a number where there is one already), and taken away
-    only by ``finish``, and only when each of these images was counted again.
+    only by ``finish``, and only when each of these images, at the same time point, was
+    counted again.
 
     Parameters
     ----------
@@ -177,8 +179,8 @@ class CountsFile:
         try:
             self._file.close()
             self._replace(rows)
-            counted = {row["image"] for row in rows if row["status"] == "ok"}
-            if self.backup is not None and {row["image"] for row in self._replaced} <= counted:
+            counted = {_counted_in(row) for row in rows if row["status"] == "ok"}
+            if self.backup is not None and {_counted_in(row) for row in self._replaced} <= counted:
                 self.backup.unlink()
                 self.backup = None
         except OSError as error:
@@ -195,17 +197,29 @@ class CountsFile:
 
 
 def typed(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as a data frame: whole numbers, numbers, truth values and text, NA where empty."""
+    """Rows as a data frame: whole numbers, numbers, truth values and text, NA where empty.
+
+    Where a row is of no single plane, z holds ``max`` (a projection) or ``merged`` beside the
+    whole numbers of other rows, as objects.
+    """
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype=object)
     for name in _WHOLE:
-        table[name] = pd.to_numeric(table[name], errors="coerce").astype("Int64")
+        given = table[name]
+        table[name] = pd.to_numeric(given, errors="coerce").astype("Int64")
+        if name == "z" and (stack := given.isin(Z_OF_STACK.values())).any():
+            table[name] = table[name].astype(object).where(~stack, given)
     for name in _NUMBERS:
         table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
     truth = table["in_distribution"].map({"true": True, "false": False})
     table["in_distribution"] = truth.astype("boolean")
     return table
+
+
+def _counted_in(row: Row) -> tuple[str, str]:
+    """Image and time point that a row is of."""
+    return row["image"], row["t"]
 
 
 def number(value: float, digits: int) -> str:

@@ -15,7 +15,16 @@ from typing import Annotated
 import typer
 
 from celltally import __version__
-from celltally.cli import counting, evaluating, explaining, learning, looking, totals
+from celltally.cli import (
+    agreeing,
+    converting,
+    counting,
+    evaluating,
+    explaining,
+    learning,
+    looking,
+    totals,
+)
 from celltally.cli._output import INTERRUPTED, failure, say
 from celltally.errors import UserError
 
@@ -32,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (counting, learning, evaluating, explaining, looking, totals):
+for module in (counting, learning, evaluating, agreeing, explaining, converting, looking, totals):
     module.register(app)
 
 

@@ -16,7 +16,16 @@ from celltally.types import Progress
 
 Result = TypeVar("Result")
 
-__all__ = ["failure", "follow", "plain", "print_json", "print_table", "progress_bar", "say"]
+__all__ = [
+    "failure",
+    "follow",
+    "json_text",
+    "plain",
+    "print_json",
+    "print_table",
+    "progress_bar",
+    "say",
+]
 
 #: Exit status of a program that was stopped with Ctrl-C.
 INTERRUPTED = 130
@@ -39,7 +48,12 @@ def plain(text: str) -> str:
 
 def print_json(value: object) -> None:
     """Print a result for a program; figures that do not exist are null."""
-    print(json.dumps(_finite(value), indent=2))
+    print(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Give a result as JSON; figures that do not exist are null."""
+    return json.dumps(_finite(value), indent=2)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

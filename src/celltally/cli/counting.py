@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,11 +25,20 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from celltally.io.planes import PlaneChoice
     from celltally.types import Progress
 
-__all__ = ["parse_channel", "parse_plane", "register"]
+__all__ = ["parse_channel", "parse_plane", "parse_planes", "register"]
 
 _STILL_THERE = "go on with the same command and --resume"
+
+
+class ZStack(StrEnum):
+    """What of a z stack is counted."""
+
+    PLANE = "plane"
+    PROJECTION = "projection"
+    MERGED = "merged"
 
 
 def register(app: typer.Typer) -> None:
@@ -50,9 +61,28 @@ def count(
         str | None,
         typer.Option(
             metavar="t=0,z=3",
-            help="Plane of a stack; the first time point and the middle z if left out.",
+            help="Plane of a stack; the first time point and the middle z if left out. "
+            "t=all or t=0:10 (0 to 9) counts each time point: a row each.",
         ),
     ] = None,
+    z_stack: Annotated[
+        ZStack,
+        typer.Option(
+            help="Of a z stack count one plane, its maximum projection, or every plane with a "
+            "cell's dots merged into one; --plane z=2:8 says which planes."
+        ),
+    ] = ZStack.PLANE,
+    merge_distance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PX",
+            help="Merged: how far apart a cell's dots in neighbouring planes are at most; half "
+            "the cell diameter if left out.",
+        ),
+    ] = None,
+    merge_gap: Annotated[
+        int, typer.Option(metavar="N", help="Merged: planes that a cell may be missed in.")
+    ] = 0,
     level: Level = 0.95,
     out: Annotated[
         Path | None,
@@ -74,12 +104,13 @@ def count(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count the cells in images: a row an image, with an interval.
+    """Count the cells in images: a row an image, or a time point of it, with an interval.
 
     Ends with 0 when all images were counted, 1 when some failed, and 2 for wrong
     arguments, which are found before any image is opened.
     """
-    chosen = parse_plane(plane)
+    chosen = parse_planes(plane)
+    curve = isinstance(chosen.get("t"), slice)
     from celltally.batch import Counted, Row, iter_count, typed
 
     job = iter_count(
@@ -88,6 +119,9 @@ def count(
         diameter_px=diameter,
         channel=parse_channel(channel),
         plane=chosen,
+        z_stack=z_stack.value,
+        merge_distance_px=merge_distance,
+        merge_gap=merge_gap,
         level=level,
         out=out,
         dots_dir=dots,
@@ -113,17 +147,17 @@ def count(
     try:
         table = follow(job, "counting", tell)
     except KeyboardInterrupt:
-        _print(typed(rows), as_json)
+        _print(typed(rows), as_json, curve)
         kept = "" if out is None else f"; {out} has them, {_STILL_THERE}"
-        say(f"Stopped after {len(rows)} images{kept}.")
+        say(f"Stopped after {len(rows)} {'rows' if curve else 'images'}{kept}.")
         raise typer.Exit(INTERRUPTED) from None
     except UserError as error:
         if not rows:
             raise
-        _print(typed(rows), as_json)
+        _print(typed(rows), as_json, curve)
         failure(str(error))
         raise typer.Exit(1) from None
-    _print(table, as_json)
+    _print(table, as_json, curve)
     failed = table[table["status"] != "ok"]
     for message in failed["message"]:
         failure(message)
@@ -139,14 +173,40 @@ def parse_plane(text: str | None) -> dict[str, int]:
     UserError
         When the text is something else.
     """
-    plane: dict[str, int] = {}
-    for part in (text or "").split(",") if text is not None else ():
-        axis, _, index = part.strip().partition("=")
-        axis = axis.strip().lower()
-        if axis not in ("t", "z") or axis in plane or not index.strip().isdecimal():
-            raise UserError(f"a plane cannot be chosen by {text!r}: write it as in t=0,z=3")
-        plane[axis] = int(index)
+    one = UserError(f"a plane cannot be chosen by {text!r}: write it as in t=0,z=3")
+    try:
+        planes = parse_planes(text)
+    except UserError:
+        raise one from None
+    plane = {axis: index for axis, index in planes.items() if not isinstance(index, slice)}
+    if len(plane) < len(planes):
+        raise one
     return plane
+
+
+def parse_planes(text: str | None) -> dict[str, PlaneChoice]:
+    """Turn ``t=2:6,z=3`` into ``{"t": slice(2, 6), "z": 3}``; ``t=all`` is ``slice(None)``.
+
+    Raises
+    ------
+    UserError
+        When the text is something else.
+    """
+    planes: dict[str, PlaneChoice] = {}
+    for part in text.split(",") if text is not None else ():
+        axis, _, index = (word.strip().lower() for word in part.partition("="))
+        run = re.fullmatch(r"([0-9]*):([0-9]*)|all", index)
+        if axis not in ("t", "z") or axis in planes or not (run or re.fullmatch("[0-9]+", index)):
+            raise UserError(
+                f"a plane cannot be chosen by {text!r}: write it as in t=0,z=3, or as in t=all or "
+                "t=0:10 for several time points"
+            )
+        if run is None:
+            planes[axis] = int(index)
+        else:
+            first, end = (int(number) if number else None for number in run.groups())
+            planes[axis] = slice(first, end)
+    return planes
 
 
 def parse_channel(text: str | None) -> int | str | None:
@@ -159,20 +219,25 @@ def parse_channel(text: str | None) -> int | str | None:
         return text.strip()
 
 
-def _print(table: pd.DataFrame, as_json: bool) -> None:
+def _print(table: pd.DataFrame, as_json: bool, curve: bool) -> None:
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     if as_json:
         print_json(rows)
-    else:
-        print_table(("image", "count", "interval", "dots"), [_cells(row) for row in rows])
+        return
+    columns = ["image", "t", "count", "interval", "dots"]
+    lines = [columns, *(_cells(row) for row in rows)]
+    if not curve:  # the time point is the same for all
+        lines = [[line[0], *line[2:]] for line in lines]
+    print_table(lines[0], lines[1:])
 
 
 def _cells(row: Mapping[Hashable, Any]) -> list[str]:
+    name = [str(row["image"]), "" if row["t"] is None else str(row["t"])]
     if row["status"] != "ok":
-        return [str(row["image"]), "failed", "", ""]
+        return [*name, "failed", "", ""]
     low, high = row["ci_low"], row["ci_high"]
     interval = str(row["interval_kind"])
     if isinstance(low, float) and isinstance(high, float):
         kind = "" if interval == "calibrated" else f" ({interval})"
         interval = f"{low:.1f}–{high:.1f}{kind}"
-    return [str(row["image"]), f"{row['count']:.1f}", interval, str(row["n_dots"])]
+    return [*name, f"{row['count']:.1f}", interval, str(row["n_dots"])]

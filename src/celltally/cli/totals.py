@@ -56,6 +56,7 @@ def total(
     rows = _read(counts, ("image", "count", *([group] if group is not None else [])))
     by_hand = _audits(audits)
     names = [row["image"] for row in rows]
+    _check_alike(rows, counts)
     _check_once(names, counts)
     if unknown := [name for name in by_hand if name not in set(names)]:
         raise UserError(
@@ -121,6 +122,27 @@ def _audits(path: Path) -> dict[str, float]:
     rows = [row for row in _read(path, ("image", "count")) if row["count"].strip()]
     _check_once([row["image"] for row in rows], path)
     return {row["image"]: _number(row["count"], row["image"], path) for row in rows}
+
+
+def _check_alike(rows: list[dict[str, str]], path: Path) -> None:
+    """Refuse counts that are no parts of a total, or not of the same thing."""
+    from celltally.batch.settings import Z_OF_STACK
+
+    times: dict[str, set[str]] = {}
+    for row in rows:
+        found = times.setdefault(row["image"], set())
+        found.add(row.get("t", ""))
+        if len(found) > 1:
+            raise UserError(
+                f"{path} has several time points of {row['image']!r}, which show the same cells "
+                "again and cannot be summed; leave the rows of one time point"
+            )
+    what = {row.get("z", "") if row.get("z") in Z_OF_STACK.values() else "" for row in rows}
+    if len(what) > 1:
+        raise UserError(
+            f"{path} has counts of planes, of projections (z max) or of merged stacks (z merged) "
+            "side by side, which cannot be summed; leave those of one kind"
+        )
 
 
 def _check_once(names: list[str], path: Path) -> None:

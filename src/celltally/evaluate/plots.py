@@ -1,15 +1,27 @@
-"""Plots of an evaluation, where matplotlib is installed."""
+"""Plots of an evaluation and of an agreement, where matplotlib is installed."""
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-__all__ = ["write_comparison", "write_plots"]
+from celltally.evaluate.agreement import Agreement
+from celltally.evaluate.comparison import LIMIT, limits_of_agreement
+
+__all__ = [
+    "draw_agreement",
+    "draw_bland_altman",
+    "write_agreement",
+    "write_comparison",
+    "write_plots",
+]
 
 _MISSING = "there are no plots because matplotlib is missing: pip install matplotlib"
 
@@ -44,7 +56,9 @@ def write_plots(
     if good.empty:
         return ("there are no plots because no image was counted",)
     _predicted_vs_true(figure_type, good, level).savefig(folder / "predicted_vs_true.png")
-    _bland_altman(figure_type, good).savefig(folder / "bland_altman.png")
+    figure, axes = _small(figure_type)
+    draw_bland_altman(axes, good["true"], good["count"], ("true", "predicted"))
+    figure.savefig(folder / "bland_altman.png")
     known = good[good["ci_low"].notna() & good["ci_high"].notna()]
     if known.empty:
         return ("there is no plot of the intervals because there are none: calibrate the model",)
@@ -52,6 +66,93 @@ def write_plots(
     if reliability is not None and len(reliability):
         _reliability(figure_type, reliability).savefig(folder / "reliability.png")
     return ()
+
+
+def write_agreement(
+    found: Agreement, folder: Path, names: tuple[str, str] = ("A", "B")
+) -> tuple[str, ...]:
+    """Draw how the counts of two annotators agree: ``bland_altman.png`` and ``counts.png``.
+
+    Parameters
+    ----------
+    found
+        What ``agreement`` found.
+    folder
+        Where to.
+    names
+        What the two are called.
+
+    Returns
+    -------
+    tuple of str
+        Sentences for the user: why there are no plots.
+    """
+    figure_type = _figure_type()
+    if figure_type is None:
+        return (_MISSING,)
+    a, b = ([getattr(f, side) for f in found.fields] for side in ("count_a", "count_b"))
+    figure, axes = _small(figure_type)
+    draw_bland_altman(axes, a, b, names)
+    figure.savefig(folder / "bland_altman.png")
+    figure, axes = _square(figure_type)
+    draw_agreement(axes, found, names)
+    figure.savefig(folder / "counts.png")
+    return ()
+
+
+def draw_bland_altman(
+    axes: Any, first: ArrayLike, second: ArrayLike, names: tuple[str, str] = ("A", "B")
+) -> None:
+    """Draw differences of counts over their means, with bias and limits (Bland & Altman 1986).
+
+    Parameters
+    ----------
+    axes
+        Of matplotlib.
+    first, second
+        ``(n,)`` counts of the same fields; the difference is second − first.
+    names
+        What the two are called.
+    """
+    one, two = (np.asarray(counts, dtype=np.float64) for counts in (first, second))
+    limits = limits_of_agreement(one, two)
+    axes.scatter((one + two) / 2, two - one, s=18)
+    axes.axhline(limits.bias, color="black", linewidth=1, label=f"bias {limits.bias:.3g}")
+    if math.isfinite(limits.sd):
+        label = f"± 1.96 SD: {LIMIT * limits.sd:.3g}"
+        for at, said in ((limits.high, label), (limits.low, None)):
+            axes.axhline(at, color="grey", linewidth=1, linestyle="--", label=said)
+    axes.set(xlabel=f"mean of {names[0]} and {names[1]} count", ylabel=f"{names[1]} − {names[0]}")
+    # Above: inside, it would lie on a line.
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+
+
+def draw_agreement(axes: Any, found: Agreement, names: tuple[str, str] = ("A", "B")) -> None:
+    """Draw the counts of B over those of A, with Deming's line.
+
+    Parameters
+    ----------
+    axes
+        Of matplotlib.
+    found
+        What ``agreement`` found.
+    names
+        What the two are called.
+    """
+    a, b = ([getattr(f, side) for f in found.fields] for side in ("count_a", "count_b"))
+    highest = 1.05 * max(*a, *b) or 1.0
+    axes.scatter(a, b, s=18)
+    _draw_equal(axes, highest, f"{names[1]} = {names[0]}")
+    if math.isfinite(found.line.slope):
+        axes.axline(
+            (0, found.line.intercept),
+            slope=found.line.slope,
+            color="black",
+            linewidth=1,
+            label=f"slope {found.line.slope:.3g}",
+        )
+    _set_counts(axes, highest, *names)
+    axes.legend(loc="upper left", frameon=False)
 
 
 def write_comparison(
@@ -99,9 +200,18 @@ def _figure_type() -> Any:
         return None
 
 
-def _predicted_vs_true(figure_type: Any, good: pd.DataFrame, level: float) -> Any:
+def _square(figure_type: Any) -> tuple[Any, Any]:
     figure = figure_type(figsize=(5, 5), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    return figure, figure.add_subplot()
+
+
+def _small(figure_type: Any) -> tuple[Any, Any]:
+    figure = figure_type(figsize=(5, 4), dpi=150, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _predicted_vs_true(figure_type: Any, good: pd.DataFrame, level: float) -> Any:
+    figure, axes = _square(figure_type)
     _draw_counts(axes, good, level, _highest(good))
     axes.legend(loc="upper left", frameon=False)
     return figure
@@ -120,8 +230,21 @@ def _draw_counts(axes: Any, good: pd.DataFrame, level: float, highest: float) ->
         linewidth=0.8,
         label=f"image, with its {100 * level:.10g} % interval" if known else "image",
     )
-    axes.plot([0, highest], [0, highest], color="grey", linewidth=1, label="predicted = true")
-    axes.set(xlim=(0, highest), ylim=(0, highest), xlabel="true count", ylabel="predicted count")
+    _draw_equal(axes, highest, "predicted = true")
+    _set_counts(axes, highest, "true", "predicted")
+
+
+def _draw_equal(axes: Any, highest: float, label: str) -> None:
+    axes.plot([0, highest], [0, highest], color="grey", linewidth=1, label=label)
+
+
+def _set_counts(axes: Any, highest: float, first: str, second: str) -> None:
+    axes.set(
+        xlim=(0, highest),
+        ylim=(0, highest),
+        xlabel=f"{first} count",
+        ylabel=f"{second} count",
+    )
 
 
 def _highest(good: pd.DataFrame) -> float:
@@ -129,24 +252,8 @@ def _highest(good: pd.DataFrame) -> float:
     return float(good[["true", "count", "ci_high"]].max().max()) * 1.05 or 1.0
 
 
-def _bland_altman(figure_type: Any, good: pd.DataFrame) -> Any:
-    """Bland and Altman 1986: bias and 95 % limits of agreement."""
-    figure = figure_type(figsize=(5, 4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    difference = good["count"] - good["true"]
-    axes.scatter((good["count"] + good["true"]) / 2, difference, s=18)
-    bias, spread = difference.mean(), 1.96 * difference.std(ddof=1) if len(good) > 1 else 0.0
-    axes.axhline(bias, color="black", linewidth=1, label=f"bias {bias:.3g}")
-    for sign, label in ((1, f"± 1.96 SD: {spread:.3g}"), (-1, None)):
-        axes.axhline(bias + sign * spread, color="grey", linewidth=1, linestyle="--", label=label)
-    axes.set(xlabel="mean of predicted and true count", ylabel="predicted − true")
-    axes.legend(loc="best", frameon=False)
-    return figure
-
-
 def _reliability(figure_type: Any, table: pd.DataFrame) -> Any:
-    figure = figure_type(figsize=(5, 5), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _square(figure_type)
     for what, mark in (("image", "o"), ("region", "s")):
         rows = table[table["of"] == what]
         if len(rows):
@@ -164,8 +271,7 @@ def _reliability(figure_type: Any, table: pd.DataFrame) -> Any:
 
 
 def _interval_widths(figure_type: Any, known: pd.DataFrame, level: float) -> Any:
-    figure = figure_type(figsize=(5, 4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _small(figure_type)
     inside = (known["ci_low"] <= known["true"]) & (known["true"] <= known["ci_high"])
     for rows, mark, label in (
         (known[inside], "o", "truth inside"),

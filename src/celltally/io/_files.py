@@ -12,7 +12,7 @@ from pathlib import Path
 
 from celltally.errors import UserError
 
-__all__ = ["quiet", "read_head", "reason", "unreadable", "write_atomically"]
+__all__ = ["quiet", "read_all", "read_head", "reason", "unreadable", "write_atomically"]
 
 
 def reason(error: BaseException) -> str:
@@ -65,6 +65,28 @@ def read_head(path: Path, size: int = 32) -> bytes:
     if not head:
         raise UserError(f"{path} is empty (0 bytes); copy or export it again")
     return head
+
+
+def read_all(path: Path, most: int) -> bytes:
+    """Return the content of a file that is no larger than it should be.
+
+    Raises
+    ------
+    UserError
+        As ``read_head``, and when it has more than ``most`` bytes.
+    """
+    read_head(path, 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)})") from error
+    if len(content) > most:
+        raise UserError(
+            f"{path} is larger than {most >> 20} MB, which no file of its kind is; "
+            "check what it holds"
+        )
+    return content
 
 
 def write_atomically(path: Path, content: bytes) -> None:

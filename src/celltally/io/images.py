@@ -207,7 +207,8 @@ def _images_in(folder: Path, recursive: bool) -> list[Path]:
             continue
         if entry.is_dir():
             if is_zarr(entry):
-                found.append(entry)
+                if not is_celltally_density(entry):
+                    found.append(entry)
             elif recursive and not entry.is_symlink():
                 found.extend(_images_in(entry, recursive=True))
         elif entry.suffix.lower() in IMAGE_SUFFIXES and not is_celltally_density(entry):

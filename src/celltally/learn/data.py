@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from celltally.errors import UserError
-from celltally.io import read_dots
-from celltally.types import Dots
+from celltally.intervals import measure
+from celltally.io import read_dots, read_image, read_regions
+from celltally.types import Dots, Grid, Prediction
 
 __all__ = [
     "Dataset",
@@ -26,6 +27,7 @@ __all__ = [
     "sample_count",
     "sample_dots",
     "split_by_group",
+    "stated_diameter",
 ]
 
 #: What the images of a data set may be (design §5): one plane each, readable everywhere.
@@ -121,8 +123,9 @@ def read_dataset(folder: str | Path) -> Dataset:
     Raises
     ------
     UserError
-        When there are no images, no labels at all, or a broken ``dataset.json``
-        or ``counts.csv``.
+        When there are no images, no labels at all, a broken ``dataset.json`` or ``counts.csv``,
+        or an image of which only parts were reviewed (``regions/<stem>.geojson``): outside of
+        them nothing is known, and nobody may take that for empty.
     """
     folder = Path(folder)
     images_dir = folder / "images"
@@ -137,7 +140,10 @@ def read_dataset(folder: str | Path) -> Dataset:
     meta = {**meta, **PUBLIC.get(name, {})}
     pattern = _pattern(meta, "group_pattern", folder)
     in_focus = _pattern(meta, "in_focus_pattern", folder)
+    groups = meta.get("groups")
+    groups = groups if isinstance(groups, dict) else {}
     samples, unlabelled = [], []
+    partly: list[str] = []
     for path in sorted(images_dir.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
@@ -146,6 +152,9 @@ def read_dataset(folder: str | Path) -> Dataset:
         if not dots.is_file() and count is None:
             unlabelled.append(path.name)
             continue
+        outlines = folder / "regions" / f"{path.stem}.geojson"
+        if outlines.is_file() and not _covers(outlines, path):
+            partly.append(path.name)
         samples.append(
             Sample(
                 stem=path.stem,
@@ -153,9 +162,16 @@ def read_dataset(folder: str | Path) -> Dataset:
                 dots=dots if dots.is_file() else None,
                 count=count,
                 mask=mask if mask.is_file() else None,
-                group=f"{name}/{_group(path.stem, pattern, count)}",
+                group=f"{name}/{groups.get(path.stem) or _group(path.stem, pattern, count)}",
                 in_focus=re.search(in_focus, path.stem) is not None,
             )
+        )
+    if partly:
+        n = len(partly)
+        raise UserError(
+            f"of {n} image{'s' * (n != 1)} in {folder} only parts were reviewed, such as "
+            f"{partly[0]}: outside of them nothing is known; review the whole image, or take it "
+            "out of the data set"
         )
     if not samples:
         raise UserError(
@@ -171,6 +187,17 @@ def read_dataset(folder: str | Path) -> Dataset:
         licence=_licence(meta.get("licence"), folder),
         unlabelled=tuple(unlabelled),
     )
+
+
+def stated_diameter(folder: str | Path) -> float | None:
+    """Cell diameter in pixels that the ``dataset.json`` of a folder states; None without one.
+
+    Raises
+    ------
+    UserError
+        When ``dataset.json`` is broken.
+    """
+    return _diameter(_read_meta(Path(folder)).get("diameter_px"), Path(folder))
 
 
 def read_datasets(folders: Iterable[Path]) -> list[Dataset]:
@@ -229,6 +256,25 @@ def split_by_group(
             taken.add(groups[i])
             have += sizes[groups[i]]
     return [s for s in samples if s.group not in taken], [s for s in samples if s.group in taken]
+
+
+def _covers(outlines: Path, image: Path) -> bool:
+    """Whether all of an image is known: wholly reviewed, and nothing excluded.
+
+    Regions that say nothing of what was reviewed (where to count, what is tissue) leave it so.
+    """
+    regions = read_regions(outlines)
+    parts = ("reviewed", "audit", "exclude")
+    if not any(region.kind in parts or region.stated is not None for region in regions):
+        return True
+    sizes = read_image(image).sizes
+    shape = sizes["Y"], sizes["X"]
+    nothing = np.zeros((1, 1, 1), dtype=np.float32)
+    grid = Grid((1, 1), step=(float(shape[0]), float(shape[1])))
+    areas = measure(Prediction(nothing, nothing, grid, shape, 1.0, "", ""), (), regions)
+    # A corner that was drawn by hand may miss the image's by a part of a pixel.
+    slack = 0.5 * (shape[0] + shape[1])
+    return areas.open_px <= slack and areas.area_px >= shape[0] * shape[1] - slack
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

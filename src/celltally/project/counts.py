@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from celltally.project.packing import pack_dots, pack_map, unpack_dots, unpack_map
-from celltally.project.schema import calibrations, maps, models, predictions
+from celltally.project.schema import calibrations, images, maps, models, predictions
 from celltally.project.store import Store, inserted, now
 from celltally.record import calibration_json, calibration_of_json
 from celltally.types import Dots, Grid, Interval, Prediction
@@ -127,8 +127,8 @@ def add_prediction(
             model_id=_model(connection, prediction),
             classes=json.dumps(prediction.classes),
             count=prediction.count,
-            ci_low=_finite(interval.low),
-            ci_high=_finite(interval.high),
+            ci_low=_known(interval.low),
+            ci_high=_known(interval.high),
             level=interval.level,
             interval_kind=interval.kind,
             interval_reason=interval.reason,
@@ -138,7 +138,7 @@ def add_prediction(
                 threshold if default_threshold is None else default_threshold
             ),
             in_distribution=None if in_distribution is None else int(in_distribution),
-            seconds=_finite(prediction.seconds),
+            seconds=_known(prediction.seconds),
             facts=json.dumps(facts),
             made=now(),
         )
@@ -190,7 +190,9 @@ def latest_counts(store: Store, image_ids: Sequence[int] | None = None) -> list[
         predictions.c.image_id, predictions.c.t, predictions.c.z, predictions.c.z_method
     )
     if image_ids is not None:
-        newest = newest.where(predictions.c.image_id.in_(list(image_ids)))
+        # As one value: SQLite takes no more than 32,766 of them.
+        wanted = sa.func.json_each(json.dumps(list(image_ids))).table_valued("value")
+        newest = newest.where(predictions.c.image_id.in_(sa.select(wanted.c.value)))
     query = (
         sa.select(
             predictions,
@@ -203,7 +205,7 @@ def latest_counts(store: Store, image_ids: Sequence[int] | None = None) -> list[
         .order_by(predictions.c.image_id, predictions.c.t, predictions.c.z, predictions.c.id)
     )
     with store.read() as connection:
-        return [_stored(row) for row in connection.execute(query)]
+        return [_stored(row) for row in connection.execute(query).mappings()]
 
 
 def load_prediction(store: Store, count: StoredCount) -> tuple[Prediction, Dots] | None:
@@ -213,8 +215,9 @@ def load_prediction(store: Store, count: StoredCount) -> tuple[Prediction, Dots]
     """
     with store.read() as connection:
         row = connection.execute(
-            sa.select(predictions.c.facts, maps)
+            sa.select(predictions.c.facts, maps, images.c.name)
             .join(maps, maps.c.prediction_id == predictions.c.id)
+            .join(images, images.c.id == predictions.c.image_id)
             .where(predictions.c.id == count.id)
         ).first()
         if row is None:
@@ -239,13 +242,11 @@ def load_prediction(store: Store, count: StoredCount) -> tuple[Prediction, Dots]
         calibration_sha256=count.calibration_sha256,
         statistics=facts["statistics"],
         appearance=facts["appearance"],
+        image=row.name,
         seconds=count.seconds,
         notes=tuple(facts["notes"]),
     )
-    dots = unpack_dots(
-        row.candidates, t=count.t, z=count.z, label=count.classes[0], source=count.model_sha256
-    )
-    return prediction, dots
+    return prediction, unpack_dots(row.candidates, source=count.model_sha256)
 
 
 def _stored(row: Any) -> StoredCount:
@@ -253,35 +254,36 @@ def _stored(row: Any) -> StoredCount:
         return math.nan if value is None else value
 
     return StoredCount(
-        id=row.id,
-        image_id=row.image_id,
-        t=row.t,
-        z=row.z,
-        z_method=row.z_method,
-        channel=row.channel,
-        model=row.model,
-        model_sha256=row.model_sha256,
-        calibration_sha256=row.calibration_sha256,
-        classes=tuple(json.loads(row.classes)),
-        count=row.count,
+        id=row["id"],
+        image_id=row["image_id"],
+        t=row["t"],
+        z=row["z"],
+        z_method=row["z_method"],
+        channel=row["channel"],
+        model=row["model"],
+        model_sha256=row["model_sha256"],
+        calibration_sha256=row["calibration_sha256"],
+        classes=tuple(json.loads(row["classes"])),
+        count=row["count"],
         interval=Interval(
-            number(row.ci_low),
-            number(row.ci_high),
-            row.level,
-            row.interval_kind,
-            row.interval_reason,
+            number(row["ci_low"]),
+            number(row["ci_high"]),
+            row["level"],
+            row["interval_kind"],
+            row["interval_reason"],
         ),
-        diameter_px=row.diameter_px,
-        threshold=row.threshold,
-        default_threshold=row.default_threshold,
-        in_distribution=None if row.in_distribution is None else bool(row.in_distribution),
-        seconds=number(row.seconds),
-        made=row.made,
+        diameter_px=row["diameter_px"],
+        threshold=row["threshold"],
+        default_threshold=row["default_threshold"],
+        in_distribution=None if row["in_distribution"] is None else bool(row["in_distribution"]),
+        seconds=number(row["seconds"]),
+        made=row["made"],
     )
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _known(value: float) -> float | None:
+    """Return a figure as SQLite keeps it, which has no NaN."""
+    return None if math.isnan(value) else value
 
 
 def _bounded(value: float) -> float:

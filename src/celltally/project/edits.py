@@ -123,6 +123,11 @@ class Work:
             self._remember(edit)
 
     @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits that stand, the oldest first."""
+        return tuple(self._done)
+
+    @property
     def undoable(self) -> Edit | None:
         """The edit that ``undo`` would take back."""
         return self._done[-1] if self._done else None
@@ -194,8 +199,9 @@ def apply_to_dots(dots: Dots, changes: Iterable[Change]) -> Dots:
     after = {c.id: c.after for c in changes if c.item == "dot"}
     if not after:
         return dots
-    index = np.arange(len(dots))
-    stays = np.ones(len(dots), dtype=bool)
+    index = np.arange(len(dots) + len(after))
+    stays = index < len(dots)
+    n = len(dots)
     ids: list[str] = []
     records: list[Record] = []
     rows = np.flatnonzero(np.isin(dots.id, list(after)))
@@ -207,10 +213,9 @@ def apply_to_dots(dots: Dots, changes: Iterable[Change]) -> Dots:
                 stays[row] = False
             continue
         if row is None:
-            index = np.append(index, len(dots) + len(ids))
-            stays = np.append(stays, True)
-        else:
-            index[row] = len(dots) + len(ids)
+            row, n = n, n + 1
+            stays[row] = True
+        index[row] = len(dots) + len(ids)
         ids.append(name)
         records.append(record)
     new = dots_of_records(ids, records)
@@ -269,9 +274,9 @@ def region_record(region: Region) -> dict[str, Any]:
         "polygon": region.polygon.tolist(),
         "kind": region.kind,
         "name": region.name,
-        "stated": region.stated,
-        "t": region.t,
-        "z": region.z,
+        "stated": None if region.stated is None else float(region.stated),
+        "t": int(region.t),
+        "z": int(region.z),
     }
 
 

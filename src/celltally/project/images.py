@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "ImageEntry",
     "all_images",
     "file_sha256",
+    "find",
     "find_again",
     "image",
     "pixel_sha256",
@@ -34,6 +36,8 @@ __all__ = [
 #: What a plate map may say of an image, beside columns of its own.
 COLUMNS = ("plate", "well", "site", "condition", "replicate")
 _BLOCK = 1 << 20
+#: Files that tell that a folder is a zarr, of either version.
+_OF_ZARR = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,9 @@ def file_sha256(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in files:
+        for file in _files(path):
             if path.is_dir():
-                digest.update(str(file.relative_to(path)).encode() + b"\0")
+                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
             with file.open("rb") as stream:
                 while block := stream.read(_BLOCK):
                     digest.update(block)
@@ -105,6 +108,16 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _files(path: Path) -> list[Path]:
+    """Return a file, or all those of a folder, in their order."""
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _place(path: Path) -> str:
+    """Return a path as the project keeps it: absolute, without ``..``."""
+    return os.path.abspath(path)  # noqa: PTH100  (resolve would follow links)
+
+
 def pixel_sha256(pixels: NDArray[Any]) -> str:
     """Return the sha256 of decoded pixels, with their shape and type: whatever file holds them."""
     array = np.ascontiguousarray(pixels)
@@ -112,6 +125,29 @@ def pixel_sha256(pixels: NDArray[Any]) -> str:
     digest = hashlib.sha256(head)
     digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.hexdigest()
+
+
+def find(
+    store: Store,
+    *,
+    path: Path | None = None,
+    scene: str | None = None,
+    pixels_sha256: str = "",
+) -> int | None:
+    """Return the project's number of an image, None where it does not know it.
+
+    See ``register`` for how it is known.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read.
+    """
+    found = _by_place(store, path, scene) if path is not None else None
+    if found is not None:
+        return found
+    content = file_sha256(path) if path is not None else ""
+    return _by_content(store, content, pixels_sha256, scene, path)
 
 
 def register(
@@ -141,46 +177,50 @@ def register(
     UserError
         When the file cannot be read, or the project cannot be written.
     """
+    facts: dict[str, Any] = {}
     found = _by_place(store, path, scene) if path is not None else None
+    content = ""
     if found is None:
         content = file_sha256(path) if path is not None else ""
-        size, changed = _state(path)
-        place = None if path is None else str(path.absolute())
-        values: dict[str, Any] = {"name": name, "path": place, "scene": scene}
-        values |= {"size_bytes": size, "changed_ns": changed, "file_sha256": content}
-        found = _by_content(store, content, pixels_sha256, scene, place)
-        with store.write() as connection:
-            if found is not None:
-                connection.execute(images.update().where(images.c.id == found).values(**values))
-            else:
-                row = images.insert().values(**values, added=now())
-                found = inserted(connection, row)
-    facts: dict[str, Any] = {}
+        found = _by_content(store, content, pixels_sha256, scene, path)
+        if path is not None or found is None:  # pixels without a file change nothing of one's
+            size, changed = _state(path)
+            place = None if path is None else _place(path)
+            facts = {"name": name, "path": place, "scene": scene, "file_sha256": content}
+            facts |= {"size_bytes": size, "changed_ns": changed}
     if pixels_sha256:
         facts["pixel_sha256"] = pixels_sha256
     if shape is not None:
         facts |= {"height": int(shape[0]), "width": int(shape[1])}
     if pixel_size_um is not None:
         facts |= {"pixel_size_y_um": pixel_size_um[0], "pixel_size_x_um": pixel_size_um[1]}
-    if facts:
-        with store.write() as connection:
-            connection.execute(images.update().where(images.c.id == found).values(**facts))
+    if found is not None and not facts:
+        return found
+    with store.write() as connection:
+        if found is None:  # now that nobody else writes: another thread may have been quicker
+            found = _by_place(store, path, scene) if path is not None else None
+            found = found or _by_content(store, content, pixels_sha256, scene, path)
+        if found is None:
+            return inserted(connection, images.insert().values(**facts, added=now()))
+        connection.execute(images.update().where(images.c.id == found).values(**facts))
     return found
 
 
 def _state(path: Path | None) -> tuple[int | None, int | None]:
+    """Size and time of the last change; of a folder those of all its files together."""
     if path is None:
         return None, None
     try:
-        state = path.stat()
+        states = [file.stat() for file in _files(path)]
     except OSError:
         return None, None
-    return state.st_size, state.st_mtime_ns
+    sizes, changed = [s.st_size for s in states], [s.st_mtime_ns for s in states]
+    return sum(sizes), max(changed, default=0)
 
 
 def _by_place(store: Store, path: Path, scene: str | None) -> int | None:
     size, changed = _state(path)
-    same = (images.c.path == str(path.absolute()), images.c.scene.is_not_distinct_from(scene))
+    same = (images.c.path == _place(path), images.c.scene.is_not_distinct_from(scene))
     state = (images.c.size_bytes == size, images.c.changed_ns == changed)
     with store.read() as connection:
         query = sa.select(images.c.id).where(*same, *state).order_by(images.c.id.desc())
@@ -188,23 +228,44 @@ def _by_place(store: Store, path: Path, scene: str | None) -> int | None:
 
 
 def _by_content(
-    store: Store, content: str, pixels: str, scene: str | None, place: str | None
+    store: Store, content: str, pixels: str, scene: str | None, path: Path | None
 ) -> int | None:
     """Return the image of the same bytes, or of the same pixels, whose file is gone from its place.
 
-    The same place means that the file was only touched.
+    The same place means that the file was only touched, or that another way leads to it.
     """
     same = [images.c.file_sha256 == content] if content else []
     same += [images.c.pixel_sha256 == pixels] if pixels else []
     for condition in same:
         with store.read() as connection:
-            query = sa.select(images.c.id, images.c.path).where(
-                condition, images.c.scene.is_not_distinct_from(scene)
-            )
-            for number, path in connection.execute(query.order_by(images.c.id)):
-                if path is None or path == place or not Path(path).exists():
-                    return int(number)
+            query = sa.select(images).where(condition, images.c.scene.is_not_distinct_from(scene))
+            rows = connection.execute(query.order_by(images.c.id)).all()
+        for row in rows:
+            if row.path is None or _is_same(row.path, path) or not _is_there(row):
+                return int(row.id)
     return None
+
+
+def _is_same(place: str, path: Path | None) -> bool:
+    """Whether two ways lead to the same file."""
+    if path is None:
+        return False
+    try:
+        return place == _place(path) or path.samefile(place)
+    except OSError:
+        return False
+
+
+def _is_there(row: Any) -> bool:
+    """Whether an image's file is still in its place, and no other one is there."""
+    path = Path(row.path)
+    size, changed = _state(path)
+    if size is None or size != row.size_bytes:
+        return False
+    try:
+        return bool(changed == row.changed_ns or file_sha256(path) == row.file_sha256)
+    except UserError:
+        return False
 
 
 def set_pixel_sha256(store: Store, image_id: int, value: str) -> None:
@@ -282,7 +343,9 @@ def find_again(
     """
     with store.read() as connection:
         rows = connection.execute(sa.select(images).where(images.c.path.is_not(None))).all()
-    gone = [row for row in rows if not Path(row.path).exists()]
+    there = [_is_there(row) for row in rows]
+    kept = {row.path for row, is_there in zip(rows, there, strict=True) if is_there}
+    gone = [row for row, is_there in zip(rows, there, strict=True) if not is_there]
     if not gone:
         return [], []
     wanted: dict[int, list[Any]] = {}
@@ -291,22 +354,33 @@ def find_again(
     yield Progress(0, len(gone), "looking through the folders")
     found: dict[int, Path] = {}
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            size = _state(path)[0] if path.is_file() else None
-            if size not in wanted:
+        for path in _below(folder):
+            if _place(path) in kept or (size := _state(path)[0]) not in wanted:
                 continue
-            content = file_sha256(path)
+            try:
+                content = file_sha256(path)
+            except UserError:  # it went away meanwhile, or is somebody else's
+                continue
+            scenes = set()  # an image of each; copies of it were files of their own
             for row in wanted[size]:
-                if row.file_sha256 == content and row.id not in found:
+                if row.file_sha256 == content and row.id not in found and row.scene not in scenes:
+                    scenes.add(row.scene)
                     found[row.id] = path
             yield Progress(len(found), len(gone), path.name)
-    for number, path in found.items():
-        size, changed = _state(path)
-        values = {"path": str(path.absolute()), "name": path.name}
-        with store.write() as connection:
+    with store.write() as connection:
+        for number, path in found.items():
+            size, changed = _state(path)
+            values = {"path": _place(path), "name": path.name}
             changed_row = images.update().where(images.c.id == number)
             connection.execute(changed_row.values(**values, size_bytes=size, changed_ns=changed))
     return (
         [image(store, number) for number in found],
         [_entry(row) for row in gone if row.id not in found],
     )
+
+
+def _below(folder: Path) -> Generator[Path, None, None]:
+    """All files in a folder and below, and the folders that may be images themselves."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() or any((path / name).is_file() for name in _OF_ZARR):
+            yield path

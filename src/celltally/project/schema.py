@@ -156,7 +156,7 @@ dots = Table(
     Column("score", Float),
     Column("state", Text, nullable=False),
     Column("source_id", ForeignKey("sources.id"), nullable=False),
-    Index("dots_summary", "image_id", "t", "state", "class"),
+    Index("dots_summary", "image_id", "t", "z", "state", "class"),
     sqlite_with_rowid=False,
 )
 

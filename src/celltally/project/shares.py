@@ -6,11 +6,13 @@ from pathlib import Path
 
 __all__ = ["on_network_share"]
 
-#: File systems that are another machine's disk.
+#: File systems that are another machine's disk, or lent by the machine that this one runs in.
 NETWORK = frozenset(
-    {"9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre"}
-    | {"ncpfs", "nfs", "nfs3", "nfs4", "smb", "smb2", "smb3", "smbfs", "webdav"}
-    | {f"fuse.{name}" for name in ("ceph", "davfs", "glusterfs", "rclone", "sshfs")}
+    {"9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs"}
+    | {"lustre", "ncpfs", "nfs", "nfs3", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb", "smb2"}
+    | {"smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs", "webdav"}
+    | {f"fuse.{name}" for name in ("ceph", "davfs", "gcsfuse", "glusterfs", "goofys", "juicefs")}
+    | {f"fuse.{name}" for name in ("gvfsd-fuse", "mfs", "rclone", "s3fs", "sshfs", "vmhgfs-fuse")}
 )
 
 

@@ -7,11 +7,13 @@ import json
 import os
 import socket
 import sqlite3
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -22,10 +24,12 @@ from celltally.errors import UserError
 from celltally.project import schema
 from celltally.project.shares import on_network_share
 
-__all__ = ["SUFFIX", "ProjectInUseError", "Store", "inserted", "now"]
+__all__ = ["SUFFIX", "ProjectInUseError", "Store", "inserted", "now", "set_in"]
 
 SUFFIX = ".celltally"
 _MAGIC = b"SQLite format 3\0"
+#: Bytes of the header of such a file (https://sqlite.org/fileformat.html).
+_HEADER = 100
 #: Milliseconds that a reader waits for a writer.
 PATIENCE = 5_000
 
@@ -47,7 +51,7 @@ def inserted(connection: sa.Connection, row: sa.Insert) -> int:
 
 
 class Store:
-    """A project file that is open.
+    """A project file that is open; any thread may use it.
 
     One SQLite file with a write-ahead log and ``synchronous = FULL``: what a transaction
     wrote is there after a crash or a power cut. On a network share, where the log's shared
@@ -79,13 +83,15 @@ class Store:
         self.read_only = read_only
         self.author = author if author is not None else _account()
         self._lock: FileLock | None = None
-        fresh = _look(self.path, read_only=read_only)
-        if not read_only:
-            self._lock = self._locked()
+        self._closed = threading.Event()
+        self._one_writer = threading.RLock()  # SQLite would let a second thread wait and poll
+        _look(self.path, read_only=read_only)
         self.on_share = on_network_share(self.path)
         self._engine = self._connect()
+        if not read_only:
+            self._lock = self._locked()
         try:
-            self._prepare(fresh=fresh)
+            self._prepare()
         except BaseException:
             self.close()
             raise
@@ -97,11 +103,13 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Let go of the file, when a thread that writes is done; one that reads may go on."""
+        with self._one_writer:
+            self._closed.set()
+            self._engine.dispose()
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     # ---- transactions ----
 
@@ -112,11 +120,11 @@ class Store:
         Raises
         ------
         UserError
-            When it could not be written.
+            When it could not be written, or was closed.
         """
         if self.read_only:
             raise UserError(f"{self.path.name} is open for reading only: nothing can be changed")
-        with self._told("written"), self._engine.begin() as connection:
+        with self._one_writer, self._transaction("written", "BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
@@ -126,16 +134,28 @@ class Store:
         Raises
         ------
         UserError
-            When it cannot be read.
+            When it cannot be read, or was closed.
         """
-        with self._told("read"), self._engine.connect() as connection, connection.begin():
+        with self._transaction("read", "BEGIN") as connection:
             yield connection
+
+    @contextmanager
+    def _transaction(self, deed: str, begin: str) -> Generator[sa.Connection, None, None]:
+        if self._closed.is_set():
+            raise UserError(f"{self.path.name} is closed and cannot be {deed}; open it again")
+        with self._told(deed), self._engine.connect() as connection:
+            try:
+                with connection.execution_options(begin=begin).begin():
+                    yield connection
+            finally:
+                if self._closed.is_set():  # meanwhile: the pool that would close it is gone
+                    connection.invalidate()
 
     @contextmanager
     def _told(self, deed: str) -> Generator[None, None, None]:
         try:
             yield
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
             raise UserError(_sentence(self.path, error, deed)) from error
 
     # ---- settings ----
@@ -150,7 +170,7 @@ class Store:
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a setting."""
         with self.write() as connection:
-            _set(connection, name, value)
+            set_in(connection, name, value)
 
     def check(self) -> list[str]:
         """Return what SQLite finds wrong with the file; empty where it is whole."""
@@ -161,7 +181,8 @@ class Store:
     # ---- opening ----
 
     def _locked(self) -> FileLock:
-        lock = FileLock(f"{self.path}.lock")
+        # Not of a thread's own, by which no other thread could give it back.
+        lock = FileLock(f"{self.path}.lock", thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -185,17 +206,13 @@ class Store:
         return ""
 
     def _connect(self) -> sa.Engine:
-        if self.read_only:
-            uri = f"{self.path.as_uri()}?mode=ro"
-            engine = sa.create_engine(
-                "sqlite+pysqlite://", creator=lambda: _sqlite(uri, uri=True), poolclass=sa.QueuePool
-            )
-        else:
-            path = str(self.path)
-            engine = sa.create_engine(
-                "sqlite+pysqlite://", creator=lambda: _sqlite(path), poolclass=sa.QueuePool
-            )
-        begin = "BEGIN" if self.read_only else "BEGIN IMMEDIATE"
+        def creator() -> sqlite3.Connection:
+            return _reading(self.path) if self.read_only else _sqlite(str(self.path))
+
+        options: dict[str, Any] = {"poolclass": sa.QueuePool, "max_overflow": -1}
+        if self.read_only:  # a writer may have come since, and how to open it is another
+            options = {"poolclass": sa.NullPool}
+        engine = sa.create_engine("sqlite+pysqlite://", creator=creator, **options)
 
         @event.listens_for(engine, "connect")
         def _set_up(connection: sqlite3.Connection, _: object) -> None:
@@ -205,7 +222,7 @@ class Store:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(begin)
+            connection.exec_driver_sql(connection.get_execution_options()["begin"])
 
         return engine
 
@@ -216,41 +233,58 @@ class Store:
         journal = "DELETE" if self.on_share else "WAL"
         return [*common, f"journal_mode = {journal}", "synchronous = FULL"]
 
-    def _prepare(self, *, fresh: bool) -> None:
+    def _prepare(self) -> None:
         """Make the tables, or check them and bring them up to this version."""
         with self._told("opened"):
-            if fresh or self._empty():
-                with self.write() as connection:
-                    schema.create(connection)
-                    _set(connection, "name", self.path.stem)
-                    _set(connection, "made", now())
-            else:
-                self._bring_up()
+            owner, version, has_tables = self._identity()
+            if not (owner or version or has_tables):
+                self._begin_anew()
+            elif owner != schema.APPLICATION_ID:
+                raise UserError(f"{self.path} is a database, but no project; choose another file")
+            elif version != schema.VERSION:
+                self._bring_up(version)
         if not self.read_only:
             holder = {"user": _account(), "host": socket.gethostname(), "pid": os.getpid()}
             self.set_setting("open_by", {**holder, "since": now()[:16].replace("T", " ")})
 
-    def _empty(self) -> bool:
-        """Whether the program that made the file died before its first transaction."""
-        if self.read_only:
-            return False
-        with self.read() as connection:
-            return not connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").scalar()
+    def _identity(self) -> tuple[int, int, bool]:
+        """Whose file it is, its version, and whether it has tables; nothing is changed.
 
-    def _bring_up(self) -> None:
+        By a connection of its own: those of the engine set the journal's mode, which is
+        written into the file, and it may be another program's.
+        """
+        connection = _reading(self.path) if self.read_only else _sqlite(str(self.path))
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {PATIENCE}")
+            connection.execute("BEGIN")
+            owner = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            table = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        finally:
+            connection.close()
+        return int(owner), int(version), table is not None
+
+    def _begin_anew(self) -> None:
+        """Make the tables: the file is new, or who made it died before the first transaction."""
+        if self.read_only:
+            raise UserError(f"{self.path} is empty; open it once for writing to make a project")
+        with self.write() as connection:
+            schema.create(connection)
+            set_in(connection, "name", self.path.stem)
+            set_in(connection, "made", now())
+
+    def _bring_up(self, version: int) -> None:
         """Bring a file of an older version up to this one; a copy of the old one stays."""
-        with self.read() as connection:
-            owner = connection.exec_driver_sql("PRAGMA application_id").scalar()
-            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar() or 0)
-        if owner != schema.APPLICATION_ID:
-            raise UserError(f"{self.path} is a database, but no project; choose another file")
         if version > schema.VERSION:
             raise UserError(
                 f"{self.path} was made by a newer version of Celltally (its format is {version}, "
                 f"this one knows {schema.VERSION}); update Celltally"
             )
-        if version == schema.VERSION:
-            return
+        if any(step not in schema.MIGRATIONS for step in range(version, schema.VERSION)):
+            raise UserError(
+                f"{self.path} is damaged (no program wrote the format {version}); "
+                "open a copy of it that you saved before"
+            )
         if self.read_only:
             raise UserError(
                 f"{self.path} is of an older version; open it once for writing to bring it up"
@@ -262,20 +296,58 @@ class Store:
             connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
 
     def _back_up(self, to: Path) -> None:
-        """Copy the file as it is, its write-ahead log included."""
-        source, copy = _sqlite(str(self.path)), _sqlite(str(to))
+        """Copy the file as it is, its write-ahead log included; a copy is whole or not there."""
+        part = to.with_name(f"{to.name}.part")
+        part.unlink(missing_ok=True)
         try:
-            source.backup(copy)
+            source, copy = _sqlite(str(self.path)), _sqlite(str(part))
+            try:
+                source.backup(copy)
+            finally:
+                source.close()
+                copy.close()
+            part.replace(to)
+        except OSError as error:
+            raise UserError(
+                f"{to} cannot be written ({str(error.strerror).lower()}); "
+                "make room for a copy of the project"
+            ) from error
         finally:
-            source.close()
-            copy.close()
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def _sqlite(database: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(database, uri=uri, check_same_thread=False)
 
 
-def _set(connection: sa.Connection, name: str, value: Any) -> None:
+def _reading(path: Path) -> sqlite3.Connection:
+    """Open a file that is only looked at, its folder may be read-only, too.
+
+    A write-ahead log needs files beside it, which cannot be made there. While there are none,
+    nobody writes, and the file is whole as it is.
+    """
+    connection = _sqlite(f"{_uri(path)}?mode=ro", uri=True)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        denied = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        logs = [path.with_name(f"{path.name}-{kind}") for kind in ("wal", "journal")]
+        if not denied or any(log.exists() for log in logs):
+            raise
+        connection = _sqlite(f"{_uri(path)}?mode=ro&immutable=1", uri=True)
+    return connection
+
+
+def _uri(path: PurePath) -> str:
+    """Return a path as SQLite reads it: on Windows a share is no host, but part of the path."""
+    text = path.as_posix()
+    return f"file://{'' if text.startswith('/') else '/'}{quote(text, safe='/:')}"
+
+
+def set_in(connection: sa.Connection, name: str, value: Any) -> None:
+    """Keep a setting, in a transaction that is open."""
     row = upsert(schema.settings).values(name=name, value=json.dumps(value))
     connection.execute(
         row.on_conflict_do_update(index_elements=["name"], set_={"value": row.excluded.value})
@@ -289,8 +361,8 @@ def _account() -> str:
         return "unknown"
 
 
-def _look(path: Path, *, read_only: bool) -> bool:
-    """Whether the file is still to be made.
+def _look(path: Path, *, read_only: bool) -> None:
+    """Refuse what can be no project, without touching it.
 
     Raises
     ------
@@ -301,27 +373,25 @@ def _look(path: Path, *, read_only: bool) -> bool:
         raise UserError(f"{path} is a folder; give a project file")
     try:
         with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
+            head = file.read(_HEADER)
     except FileNotFoundError:
         if read_only:
             raise UserError(f"{path} does not exist; check the path") from None
         if not path.parent.is_dir():
             raise UserError(f"{path.parent} is no folder; make it first, or choose one") from None
-        return True
+        return
     except OSError as error:
         raise UserError(
             f"{path} cannot be opened ({str(error.strerror).lower()}); check the path"
         ) from error
-    if not head:  # made, but the program died before its first transaction
-        return not read_only
-    if head != _MAGIC:
+    owner = int.from_bytes(head[68:72], "big")  # 0 as well where it is still in the log
+    if (head and not head.startswith(_MAGIC)) or owner not in (0, schema.APPLICATION_ID):
         raise UserError(f"{path} is no project of Celltally; choose another file")
-    return False
 
 
-def _sentence(path: Path, error: sa.exc.DBAPIError, deed: str) -> str:
+def _sentence(path: Path, error: sa.exc.DBAPIError | sqlite3.Error, deed: str) -> str:
     """Say what SQLite would not do, and what to do about it."""
-    said = str(error.orig)
+    said = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
     words = said.lower()
     name = path.name
     if "full" in words:

@@ -29,7 +29,9 @@ def record(
     """Write an edit into the log and make it, in one transaction.
 
     When this returns it is on the disk. Of what counting does (kind ``system``) the log has
-    no single changes: they follow from model and image.
+    no single changes: they follow from model and image. An edit that is in the log already is
+    not made again, so that one of which it was not told whether it was written may be tried
+    once more.
 
     Parameters
     ----------
@@ -51,6 +53,9 @@ def record(
         When it cannot be written; then nothing of it is.
     """
     with store.write() as connection:
+        known = sa.select(steps.c.seq).where(steps.c.id == edit.id)
+        if (seq := connection.execute(known).scalar()) is not None:
+            return int(seq)
         step = steps.insert().values(
             id=edit.id,
             made=now(),
@@ -123,7 +128,7 @@ def _sources(connection: sa.Connection, names: Iterable[str]) -> dict[str, int]:
         insert(sources).on_conflict_do_nothing(), [{"name": name} for name in wanted]
     )
     query = sa.select(sources.c.name, sources.c.id).where(sources.c.name.in_(wanted))
-    return dict(connection.execute(query).tuples().all())
+    return {row.name: row.id for row in connection.execute(query)}
 
 
 def _apply_to_regions(
@@ -159,12 +164,16 @@ def load_work(store: Store, image_id: int) -> Work:
 
 
 def load_dots(store: Store, image_id: int) -> Dots:
-    """Return every dot of an image, those that were removed included."""
+    """Return every dot of an image, those that were removed included, in the order of their ids.
+
+    Their order says nothing, but it is the same every time.
+    """
     columns = [dots.c[n] for n in ("id", "y", "x", "t", "z", "class", "score", "state")]
     query = (
         sa.select(*columns, sources.c.name)
         .join(sources, sources.c.id == dots.c.source_id)
         .where(dots.c.image_id == image_id)
+        .order_by(dots.c.id)
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
@@ -188,18 +197,8 @@ def load_regions(store: Store, image_id: int) -> tuple[Region, ...]:
     query = sa.select(regions).where(regions.c.image_id == image_id).order_by(regions.c.place)
     with store.read() as connection:
         return tuple(
-            region_of_record(
-                row.id,
-                {
-                    "polygon": json.loads(row.polygon),
-                    "kind": row.kind,
-                    "name": row.name,
-                    "stated": row.stated,
-                    "t": row.t,
-                    "z": row.z,
-                },
-            )
-            for row in connection.execute(query)
+            region_of_record(row["id"], {**row, "polygon": json.loads(row["polygon"])})
+            for row in connection.execute(query).mappings()
         )
 
 

@@ -1,7 +1,9 @@
-"""Dots → a Points layer."""
+"""Dots → a Points layer, whole or where they have changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,17 @@ from numpy.typing import NDArray
 
 from celltally._napari.colours import BORDER, STATE_SYMBOLS, class_colours
 from celltally._napari.layers.density import density_layer
-from celltally._napari.layers.edits import is_edited
-from celltally._napari.layers.own import TAG, keep, own_layer, tag
-from celltally._napari.layers.place import add_above, lifted, put, spatial
+from celltally._napari.layers.own import TAG, keep, kept, own_layer, tag
+from celltally._napari.layers.place import add_above, put, spatial
 from celltally._napari.planes import Plane, key_of
 from celltally.types import Dots
 
-__all__ = ["MOST_DOTS", "dots_layer", "points_of_file", "show_dots"]
+__all__ = ["MOST_DOTS", "dots_layer", "points_of_file", "set_next_dot", "show_dots", "update_dots"]
 
 #: More points than this make the window slow.
 MOST_DOTS = 5_000
+#: Of more changed dots than this, all are written anew.
+MOST_SINGLE = 200
 #: What napari gives a dot that is added by hand.
 _ADDED = {"id": "", "class": "cell", "score": float("nan"), "state": "added", "source": ""}
 
@@ -37,23 +40,23 @@ def show_dots(
     dots: Dots,
     diameter_px: float,
     *,
-    complete: bool = True,
+    classes: Sequence[str] = (),
 ) -> Points:
-    """Put dots over their image.
-
-    They replace what we put there before; a layer that a human has edited is
-    kept as it is, and a new one made.
+    """Put dots over their image, in place of what the layer showed before.
 
     Parameters
     ----------
+    plane
+        Tells which axes are time and z, along which every dot has its own place; along all
+        others the dots lie where this plane does.
     dots
-        With the time point and z of ``plane``.
-    complete
-        Whether these are all dots; a part of them is not to be edited.
+        Of any plane.
+    classes
+        In the order of their colours.
     """
     layer = dots_layer(viewer.layers, key_of(image))
-    points = dots_points(dots, plane, image, diameter_px)
-    if layer is None or is_edited(layer):
+    points = dots_points(dots, plane, image, diameter_px, classes)
+    if layer is None:
         layer = Points(
             points.pop("data"),
             name=f"{image.name} dots",
@@ -63,36 +66,121 @@ def show_dots(
             metadata=tag("dots", image),
             **points,
         )
-        key = key_of(image)
-        under = dots_layer(viewer.layers, key) or density_layer(viewer.layers, key)
-        layer = add_above(viewer, image, layer, over=under)
+        layer = add_above(viewer, image, layer, over=density_layer(viewer.layers, key_of(image)))
     else:
         put(layer, {k: points.pop(k) for k in spatial(image)})
+        chosen = _chosen_ids(layer)
         layer.selected_data = set()
         layer.data = points.pop("data")
         layer.features = points.pop("features")
         layer.size = points.pop("size")
         for name, value in points.items():  # symbol and colour, where there are dots
             setattr(layer, name, value)
-    layer.current_face_color = next(iter(class_colours(["cell"]).values()))
+        if chosen:
+            layer.selected_data = set(np.flatnonzero(np.isin(dots.id, chosen)).tolist())
+    keep(layer, written=dots, axes=plane.axes, position=plane.position)
     layer.current_size = dot_size(diameter_px)
-    layer.current_symbol = STATE_SYMBOLS["added"]
-    layer.feature_defaults = _ADDED
-    layer.editable = complete
-    keep(layer, written=dots, axes=plane.axes)
+    set_next_dot(layer, "cell", classes)
     return layer
 
 
-def dots_points(dots: Dots, plane: Plane, image: Image, diameter_px: float) -> dict[str, Any]:
+def update_dots(layer: Points, dots: Dots, *, classes: Sequence[str] = ()) -> bool:
+    """Write those dots that have changed since a layer of ours was written last.
+
+    Only they are written, which is what keeps a single correction quick. Dots that stay are
+    to be in the same order as before, and new ones to come last.
+
+    Returns
+    -------
+    bool
+        False where nothing was written, because there was too much to write, or the dots
+        were in another order.
+    """
+    before: Dots = kept(layer, "written")
+    if not len(dots) or not len(before) or len(layer.data) != len(before):
+        return False
+    stays = np.isin(before.id, dots.id, assume_unique=True)
+    gone = np.flatnonzero(~stays)
+    n = len(before) - len(gone)
+    if not n or len(dots) < n or not np.array_equal(before.id[stays], dots.id[:n]):
+        return False
+    left = before[stays] if len(gone) else before
+    changed = np.zeros(len(dots), dtype=bool)
+    changed[n:] = True
+    for name in ("yx", "t", "z", "label", "state", "score", "source"):
+        old, new = getattr(left, name), getattr(dots, name)[:n]
+        differs = (old != new) & ~((old != old) & (new != new))
+        changed[:n] |= differs.any(axis=1) if differs.ndim == 2 else differs
+    rows = np.flatnonzero(changed)
+    if len(rows) + len(gone) > MOST_SINGLE:
+        return False
+    if len(gone):
+        layer.remove(gone.tolist())
+    position = kept(layer, "position")
+    data = dots_data(dots[rows], kept(layer, "axes"), position)
+    if len(dots) > n:
+        layer.add(data[rows >= n])
+    if len(rows):
+        _write_rows(layer, rows, dots, data, classes)
+    keep(layer, written=dots)
+    return True
+
+
+def _write_rows(
+    layer: Points, rows: NDArray[np.intp], dots: Dots, data: NDArray[np.float64],
+    classes: Sequence[str],
+) -> None:  # fmt: skip
+    """Change rows in napari's own arrays: setting whole columns would draw all dots each time."""
+    some = dots[rows]
+    looks = looks_of(some, classes)
+    layer.data[rows] = data
+    layer.face_color[rows] = looks["face_color"]
+    layer.size[rows] = layer.current_size
+    for row, symbol in zip(rows.tolist(), _symbols(layer, some), strict=True):
+        layer.symbol[row] = symbol
+    table = layer.features
+    for column, values in _columns(some).items():
+        table.iloc[rows, table.columns.get_loc(column)] = values
+    layer.refresh()
+
+
+def _symbols(layer: Points, dots: Dots) -> list[Any]:
+    """Return napari's own symbols: its array holds these, not their names."""
+    kind = type(layer.current_symbol)
+    return [kind(STATE_SYMBOLS[state]) for state in dots.state]  # type: ignore[index]
+
+
+def set_next_dot(layer: Points, label: str, classes: Sequence[str] = ()) -> None:
+    """Say what napari gives the next dot that is added with its own tool."""
+    with layer.block_update_properties():
+        layer.current_face_color = class_colours([label], classes)[label]
+        layer.current_symbol = STATE_SYMBOLS["added"]
+    layer.feature_defaults = {**_ADDED, "class": label}
+
+
+def dots_data(
+    dots: Dots, axes: Sequence[str], position: Sequence[int]
+) -> NDArray[np.float64]:  # fmt: skip
+    """Coordinates ``(n, ndim)`` of dots, each at its own time point and z."""
+    lead = np.tile(np.asarray(position, dtype=np.float64), (len(dots), 1))
+    for i, letter in enumerate(axes):
+        if letter in ("T", "Z"):
+            lead[:, i] = dots.t if letter == "T" else dots.z
+    return np.concatenate([lead, dots.yx], axis=1)
+
+
+def dots_points(
+    dots: Dots, plane: Plane, image: Image, diameter_px: float, classes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what a Points layer needs to show dots: data, features, symbols, colours, size."""
     points: dict[str, Any] = {
-        "data": lifted(dots.yx, plane),
-        "features": _features(dots),
+        "data": dots_data(dots, plane.axes, plane.position),
+        "features": pd.DataFrame(_columns(dots)),
         "size": dot_size(diameter_px),
         **spatial(image),
     }
     if len(dots):  # napari takes no empty list of symbols or colours
-        points |= _looks(dots)
+        points |= looks_of(dots, classes)
     return points
 
 
@@ -105,27 +193,45 @@ def points_of_file(dots: Dots, name: str) -> tuple[NDArray[Any], dict[str, Any]]
     lead = {axis: column for axis, column in columns.items() if len(set(column.tolist())) > 1}
     settings: dict[str, Any] = {
         "name": name,
-        "features": _features(dots),
+        "features": pd.DataFrame(_columns(dots)),
         "feature_defaults": _ADDED,
         "border_color": BORDER,
         "border_width": 0.15,
         "metadata": {TAG: {"role": "file", "written": dots, "axes": tuple(lead)}},
     }
-    settings |= _looks(dots) if len(dots) else {"ndim": 2}
+    settings |= looks_of(dots) if len(dots) else {"ndim": 2}
     return np.column_stack([*lead.values(), dots.yx]), settings
 
 
-def _features(dots: Dots) -> pd.DataFrame:
+def _columns(dots: Dots) -> dict[str, NDArray[Any]]:
     columns = {"id": dots.id, "class": dots.label, "score": dots.score}
-    return pd.DataFrame({**columns, "state": dots.state, "source": dots.source})
+    return {**columns, "state": dots.state, "source": dots.source}
 
 
-def _looks(dots: Dots) -> dict[str, Any]:
-    colours = class_colours(dots.label.tolist())
+def looks_of(dots: Dots, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return symbols by state and colours by class."""
+    labels, which = np.unique(dots.label, return_inverse=True)
+    colours = class_colours(labels.tolist(), classes)
+    table = np.array([_rgba(colours[label]) for label in labels.tolist()])
     return {
         "symbol": [STATE_SYMBOLS[state] for state in dots.state],
-        "face_color": np.array([_rgba(colours[label]) for label in dots.label]),
+        "face_color": table[which],
     }
+
+
+def _chosen_ids(layer: Points) -> list[str]:
+    """Return ids of the dots that are selected, as far as these are ours."""
+    if "id" not in layer.features:
+        return []
+    ids = layer.features["id"]
+    return [str(ids.iloc[i]) for i in layer.selected_data if i < len(ids) and ids.iloc[i]]
+
+
+def joined(*parts: Dots) -> Dots:
+    """Dots one after the other."""
+    return Dots(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Dots)}
+    )
 
 
 def dot_size(diameter_px: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from napari.layers import Points
 from numpy.typing import NDArray
 
+from celltally._napari.layers.dots import dots_data, joined
 from celltally._napari.layers.own import TAG, kept
 from celltally.types import DOT_STATES, Dots
 
@@ -18,15 +19,24 @@ __all__ = ["dots_of", "dots_of_points", "is_edited"]
 
 
 def is_edited(layer: Points) -> bool:
-    """Whether a human has changed a dots layer since we wrote it.
+    """Whether a dots layer of ours holds something else than what we wrote last.
 
-    Compares contents, for napari reports neither a paste nor a change in place.
+    Compares contents, for napari reports neither a paste nor a change in place. Quick: it is
+    asked after everything that happens to the layer.
     """
-    now, written = dots_of(layer), kept(layer, "written")
-    return not all(
-        np.array_equal(getattr(now, name), getattr(written, name))
-        for name in ("id", "yx", "t", "z", "label", "state")
-    )
+    written: Dots = kept(layer, "written")
+    data = np.asarray(layer.data)
+    if len(data) != len(written):
+        return True
+    if not np.array_equal(data, dots_data(written, kept(layer, "axes"), kept(layer, "position"))):
+        return True
+    features = layer.features
+    for name, column in (("id", written.id), ("class", written.label), ("state", written.state)):
+        if name not in features or not np.array_equal(
+            features[name].to_numpy(dtype=object), column.astype(object)
+        ):
+            return True
+    return False
 
 
 def dots_of(layer: Points) -> Dots:
@@ -54,8 +64,10 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
     data = np.asarray(data, dtype=float)
 
     def column(name: str) -> list[str]:
-        values = features[name] if name in features else [""] * len(data)
-        return ["" if pd.isna(value) else str(value) for value in values]
+        if name not in features:
+            return [""] * len(data)
+        values = pd.Series(np.asarray(features[name], dtype=object))
+        return [str(value) for value in values.where(values.notna(), "")]
 
     def index(letter: str, before: NDArray[np.int64]) -> NDArray[np.int64] | int:
         if letter in axes:
@@ -77,7 +89,7 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
     state = np.where(np.isin(said, DOT_STATES), said, before.state)
     moved = (here.yx != before.yx).any(axis=1) | (here.t != before.t) | (here.z != before.z)
     state = np.where(moved & ~np.isin(state, ("added", "removed")), "moved", state)
-    return _joined(
+    return joined(
         replace(here, id=before.id, score=before.score, source=before.source, state=state),
         now[~stays],
         replace(gone, state=np.full(len(gone), "removed")),
@@ -98,9 +110,3 @@ def _origins(ids: Sequence[str], written: Dots) -> list[int | None]:
         origins.append(row if row > last else None)
         last = max(last, row)
     return origins
-
-
-def _joined(*parts: Dots) -> Dots:
-    return Dots(
-        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Dots)}
-    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from celltally._napari.planes import Plane, key_of
 from celltally.types import Grid
 
-__all__ = ["add_above", "add_beside", "lifted", "over_plane", "put", "spatial"]
+__all__ = ["add_above", "add_beside", "lead_in_view", "lifted", "over_plane", "put", "spatial"]
 
 
 def spatial(layer: Image, grid: Grid | None = None) -> dict[str, Any]:
@@ -72,6 +72,20 @@ def lifted(values: NDArray[Any], plane: Plane) -> NDArray[Any]:
         np.asarray(plane.position, dtype=float), (len(values), len(plane.position))
     )
     return np.concatenate([lead, values], axis=1)
+
+
+def lead_in_view(layer: Layer, dims: Any) -> tuple[int, ...]:
+    """Index along every axis of a layer but the last two, as the viewer shows it.
+
+    Parameters
+    ----------
+    layer
+        With the transform of its image.
+    dims
+        The viewer's.
+    """
+    at = np.asarray(layer.world_to_data(np.asarray(dims.point, dtype=float)[-layer.ndim :]))
+    return tuple(round(float(index)) for index in at[:-2])
 
 
 def add_above(viewer: Any, image: Image, layer: Layer, *, over: Layer | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,13 +19,17 @@ from celltally.types import REGION_KINDS, Region, RegionKind
 
 __all__ = [
     "KIND_NAMES",
+    "all_regions_of",
+    "name_regions",
     "outline_of",
     "region_layer",
     "regions_of",
     "rename_region",
+    "replace_regions",
     "set_region_kind",
     "set_regions",
     "show_regions",
+    "state_count",
     "tidy_regions",
 ]
 
@@ -40,7 +45,7 @@ KIND_NAMES: dict[RegionKind, str] = {
 ELLIPSE_CORNERS = 72
 #: Width of an outline, as a share of the image's longer side.
 EDGE = 0.003
-_COLUMNS = ("name", "kind", "stated")
+_COLUMNS = ("name", "kind", "stated", "id", "label")
 
 
 def region_layer(layers: Any, image: str) -> Shapes | None:
@@ -71,7 +76,7 @@ def show_regions(viewer: Any, image: Image, plane: Plane, regions: Sequence[Regi
             edge_color=REGIONS["count"][0],
             face_color=REGIONS["count"][1],
             opacity=1.0,
-            text={"string": "{name}", "color": "white", "size": 9, "anchor": "upper_left"},
+            text={"string": "{label}", "color": "white", "size": 9, "anchor": "upper_left"},
             metadata=tag("regions", image),
             **spatial(image),
         )
@@ -82,15 +87,40 @@ def show_regions(viewer: Any, image: Image, plane: Plane, regions: Sequence[Regi
 
 
 def set_regions(layer: Shapes, plane: Plane, regions: Iterable[Region]) -> None:
-    """Add regions to our layer, in a plane."""
+    """Add regions to our layer, all in one plane."""
     added = list(regions)
-    if not added:
+    _add(layer, added, [lifted(region.polygon, plane) for region in added])
+
+
+def _add(layer: Shapes, regions: Sequence[Region], corners: Sequence[NDArray[Any]]) -> None:
+    if not regions:
         return
     before = layer.features.to_dict("list")
-    layer.add([lifted(region.polygon, plane) for region in added], shape_type="polygon")
-    new = [_defaults(region.name, region.kind, region.stated) for region in added]
+    layer.add(list(corners), shape_type="polygon")
+    new = [_defaults(region.name, region.kind, region.stated, region.id) for region in regions]
     layer.features = pd.DataFrame({c: [*before[c], *(row[c] for row in new)] for c in _COLUMNS})
     tidy_regions(layer)
+
+
+def replace_regions(layer: Shapes, plane: Plane, regions: Sequence[Region]) -> None:
+    """Have our layer hold these regions, each in its own plane, and no others."""
+    mode, chosen = layer.mode, {str(layer.features["id"].iloc[i]) for i in layer.selected_data}
+    layer.selected_data = set(range(layer.nshapes))
+    layer.remove_selected()
+    _add(layer, regions, [_own_corners(region, plane) for region in regions])
+    layer.selected_data = {i for i, region in enumerate(regions) if region.id in chosen}
+    if layer.mode != mode:
+        layer.mode = mode
+    layer.refresh()
+
+
+def _own_corners(region: Region, plane: Plane) -> NDArray[Any]:
+    """Corners ``(n, ndim)`` of a region where it lies along the image's axes."""
+    corners = lifted(region.polygon, plane)
+    for i, letter in enumerate(plane.axes):
+        if letter in ("T", "Z"):
+            corners[:, i] = region.t if letter == "T" else region.z
+    return corners
 
 
 def regions_of(layer: Shapes, plane: Plane) -> list[tuple[int, Region]]:
@@ -98,20 +128,37 @@ def regions_of(layer: Shapes, plane: Plane) -> list[tuple[int, Region]]:
 
     Lines and paths are closed, ellipses become polygons of the same area.
     """
+    return [
+        (i, region)
+        for i, lead, region in _read(layer, plane)
+        if np.array_equal(lead, np.asarray(plane.position))
+    ]
+
+
+def all_regions_of(layer: Shapes, plane: Plane) -> list[Region]:
+    """Regions that a layer of ours holds, in whichever plane; ``plane`` tells the axes."""
+    return [region for _, _, region in _read(layer, plane)]
+
+
+def _read(layer: Shapes, plane: Plane) -> list[tuple[int, NDArray[Any], Region]]:
+    """Give each shape's number, its place along the axes before the last two, and its region."""
     types, features = layer.shape_type, layer.features
-    names, kinds, stated = (list(features[column]) for column in _COLUMNS)
+    columns = [list(features[column]) for column in ("name", "kind", "stated", "id")]
     found = []
-    for i, data in enumerate(layer.data):
+    for i, (data, name, kind, stated, id_) in enumerate(zip(layer.data, *columns, strict=True)):
         corners = np.asarray(data, dtype=float)
-        if not np.array_equal(np.rint(corners[0, :-2]), np.asarray(plane.position)):
-            continue
+        lead = np.rint(corners[0, :-2])
+        at = {letter: int(index) for letter, index in zip(plane.axes, lead, strict=True)}
         region = Region(
             outline_of(corners[:, -2:], types[i]),
-            kinds[i] if kinds[i] in REGION_KINDS else "count",
-            "" if pd.isna(names[i]) else str(names[i]),
-            None if pd.isna(stated[i]) else float(stated[i]),
+            kind if kind in REGION_KINDS else "count",
+            "" if pd.isna(name) else str(name),
+            None if pd.isna(stated) else float(stated),
+            **({} if pd.isna(id_) or not id_ else {"id": str(id_)}),
+            t=at.get("T", 0),
+            z=at.get("Z", 0),
         )
-        found.append((i, region))
+        found.append((i, lead, region))
     return found
 
 
@@ -134,6 +181,31 @@ def outline_of(corners: NDArray[np.float64], shape_type: str) -> NDArray[np.floa
     return corners[np.append(True, ~same)] if len(corners) else corners
 
 
+def name_regions(layer: Shapes) -> tuple[list[str], list[RegionKind]]:
+    """Give every region a name, an id and a label of its own; return names and kinds.
+
+    What was copied keeps neither name nor id of its original.
+    """
+    features = layer.features
+    kinds: list[RegionKind] = [k if k in REGION_KINDS else "count" for k in features["kind"]]
+    names: list[str] = []
+    for name, of_kind in zip(features["name"], kinds, strict=True):
+        text = "" if pd.isna(name) else str(name).strip()
+        names.append(free_name(of_kind, names) if not text or text in names else text)
+    ids: list[str] = []
+    for id_ in features["id"]:
+        known = "" if pd.isna(id_) else str(id_)
+        ids.append(uuid.uuid4().hex if not known or known in ids else known)
+    labels = [
+        name if pd.isna(stated) else f"{name}: {float(stated):g} stated"
+        for name, stated in zip(names, features["stated"], strict=True)
+    ]
+    tidy = {"name": names, "kind": kinds, "id": ids, "label": labels}
+    if any(values != list(features[column]) for column, values in tidy.items()):
+        layer.features = pd.DataFrame({**features, **tidy})
+    return names, kinds
+
+
 def tidy_regions(layer: Shapes, kind: RegionKind | None = None) -> None:
     """Give every region a name of its own and its kind's colours.
 
@@ -144,14 +216,7 @@ def tidy_regions(layer: Shapes, kind: RegionKind | None = None) -> None:
     kind
         Of the next region that is drawn; None: as before.
     """
-    features = layer.features
-    kinds: list[RegionKind] = [k if k in REGION_KINDS else "count" for k in features["kind"]]
-    names: list[str] = []
-    for name, of_kind in zip(features["name"], kinds, strict=True):
-        text = "" if pd.isna(name) else str(name).strip()
-        names.append(free_name(of_kind, names) if not text or text in names else text)
-    if names != list(features["name"]) or kinds != list(features["kind"]):
-        layer.features = pd.DataFrame({**features, "name": names, "kind": kinds})
+    names, kinds = name_regions(layer)
     default = kind or str(layer.feature_defaults["kind"].iloc[0])
     following: RegionKind = default if default in REGION_KINDS else "count"  # type: ignore[assignment]
     layer.feature_defaults = _defaults(free_name(following, names), following)
@@ -178,6 +243,11 @@ def set_region_kind(layer: Shapes, index: int, kind: RegionKind) -> None:
     _change(layer, index, kind=kind, **({"name": ""} if renamed else {}))
 
 
+def state_count(layer: Shapes, index: int, stated: float | None) -> None:
+    """State how many cells are in one region; None: no longer."""
+    _change(layer, index, stated=np.nan if stated is None else stated)
+
+
 def _change(layer: Shapes, index: int, **values: Any) -> None:
     features = layer.features.copy()
     for column, value in values.items():
@@ -200,5 +270,8 @@ def rgba(colour: str) -> list[float]:
     return [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4, 6)]
 
 
-def _defaults(name: str, kind: RegionKind, stated: float | None = None) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "stated": np.nan if stated is None else stated}
+def _defaults(
+    name: str, kind: RegionKind, stated: float | None = None, id_: str = ""
+) -> dict[str, Any]:
+    stated_ = np.nan if stated is None else stated
+    return {"name": name, "kind": kind, "stated": stated_, "id": id_, "label": name}

@@ -1,0 +1,143 @@
+"""Joins what a Tally widget shows with the project: keeps it there, and brings it back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from celltally._napari.correcting import Correcting
+from celltally._napari.counting import PlaneCount
+from celltally._napari.export import image_name
+from celltally._napari.planes import Plane, key_of
+from celltally._napari.results import Results
+from celltally._napari.saving import Restored, Saving
+from celltally.types import Interval
+
+__all__ = ["Keeping"]
+
+
+class Keeping(QObject):
+    """Keeps counts, thresholds and edits of images, and restores them.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    saving
+        That of the window.
+    results, correcting
+        Those of the widget, which are filled with what is restored.
+    parent
+        Ends it.
+    """
+
+    #: Key of an image whose work is there; and one whose count is loaded.
+    restored = Signal(str)
+    loaded = Signal(str)
+
+    def __init__(
+        self,
+        viewer: Any,
+        saving: Saving,
+        results: Results,
+        correcting: Correcting,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._saving = viewer, saving
+        self._results, self._correcting = results, correcting
+        self._known: set[str] = set()
+        self._loading: set[int] = set()
+        correcting.edited.connect(self._edited)
+
+    def look_up(self, layer: Image, plane: Plane, diameter_px: float | None) -> None:
+        """Bring an image back that the project knows; each is looked up once.
+
+        Parameters
+        ----------
+        plane
+            The one in view.
+        diameter_px
+            Cell diameter, for an image that was corrected and never counted.
+        """
+        key = key_of(layer)
+        if key in self._known:
+            return
+        self._known.add(key)
+
+        def restored(found: Restored | None) -> None:
+            if found is None or key not in self._known:
+                return
+            self._results.set_stored(key, found.counts)
+            diameters = [count.diameter_px for count in found.counts]
+            work, here = found.work, self._correcting.work(key)
+            for edit in () if here is None else here.edits:  # made while it was looked up
+                work.do(edit)
+            if len(work.dots) or work.regions or found.counts:
+                size = (diameters or [diameter_px or 0])[-1]
+                self._correcting.set_work(key, work, plane, size or DIAMETER)
+            self.restored.emit(key)
+
+        self._saving.restore(layer, restored)
+
+    def load(self, layer: Image, plane: Plane) -> bool:
+        """Load the count of a plane that the project keeps; whether there is one."""
+        key = key_of(layer)
+        count = self._results.stored(key, plane)
+        if count is None:
+            return False
+        if count.id in self._loading:
+            return True
+        self._loading.add(count.id)
+
+        def loaded(found: Any) -> None:
+            self._loading.discard(count.id)
+            if found is None or self._results.at(key, plane.position) is not None:
+                return
+            prediction, candidates = found
+            counted = PlaneCount(
+                replace(prediction, image=image_name(layer)),
+                replace(plane, channel=count.channel or None),
+                candidates,
+                count.default_threshold,
+            )
+            self._results.put(key, counted, count.threshold)
+            self.loaded.emit(key)
+
+        self._saving.load(count, loaded)
+        return True
+
+    def keep_count(self, layer: Image, counted: PlaneCount, interval: Interval) -> None:
+        """Keep what was counted."""
+        from celltally import intervals
+
+        self._known.add(key_of(layer))
+        prediction, unlike = counted.prediction, None
+        if prediction.calibration is not None and prediction.calibration.ranges:
+            unlike = bool(intervals.unlike(prediction, prediction.calibration))
+        self._saving.keep_count(layer, counted, interval, unlike=unlike)
+
+    def keep_threshold(self, layer: Image, plane: Plane, threshold: float) -> None:
+        """Keep where the threshold of a plane stands."""
+        self._saving.keep_threshold(layer, plane.index("T"), plane.index("Z"), threshold)
+
+    def forget(self, key: str) -> None:
+        """Forget an image that was closed."""
+        self._known.discard(key)
+        self._saving.forget(key)
+
+    def forget_all(self) -> None:
+        """Forget every image: another project is open."""
+        self._known.clear()
+
+    def _edited(self, key: str, edit: Any) -> None:
+        for layer in self._viewer.layers:
+            if key_of(layer) == key:
+                self._saving.keep_edit(layer, edit)
+
+
+#: Cell diameter in pixels where nobody knows one: it sets the size of drawn dots.
+DIAMETER = 20.0

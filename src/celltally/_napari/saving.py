@@ -1,0 +1,384 @@
+"""The project that a window saves into: every count and every edit, beside the window.
+
+There always is one. Where the user has opened none it is *My counts*, in the user's data
+folder, so that nothing is lost that nobody thought of saving.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from celltally._napari.identity import LayerImage, layer_image
+from celltally._napari.jobs import InOrder, Jobs, sentence
+from celltally._napari.planes import key_of
+from celltally.errors import UserError
+from celltally.types import Dots, Interval, Prediction, Progress
+
+if TYPE_CHECKING:
+    from celltally._napari.counting import PlaneCount
+    from celltally.project.counts import StoredCount
+    from celltally.project.edits import Edit, Work
+    from celltally.project.store import Store
+
+__all__ = ["Restored", "Saving", "close_all", "projects_dir", "saving_of"]
+
+#: What the project is called that is there when the user has opened none.
+UNNAMED = "My counts"
+#: Environment variable that names another folder for it.
+PROJECTS = "CELLTALLY_PROJECTS"
+#: How many programs may have one of their own at once.
+MOST_UNNAMED = 20
+#: Milliseconds until what could not be saved is tried again.
+AGAIN = 4000
+
+
+def projects_dir() -> Path:
+    """Folder of the projects that nobody chose a place for (it need not exist).
+
+    In the user's data folder, unless the environment names another.
+    """
+    from platformdirs import user_data_path
+
+    if chosen := os.environ.get(PROJECTS):
+        return Path(chosen)
+    return Path(user_data_path("celltally", appauthor=False)) / "projects"
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """What the project knows of an image.
+
+    Attributes
+    ----------
+    counts
+        The newest count of every plane that was counted.
+    work
+        Dots, regions, and the edits that can be undone.
+    """
+
+    counts: tuple[StoredCount, ...]
+    work: Work
+
+
+class Saving(QObject):
+    """Keeps counts and edits in a project file, in the order in which they happen.
+
+    ``opened`` tells that a project is open, ``switched`` that it took another one's place,
+    ``marked`` that ``mark`` or ``trouble`` is another.
+    """
+
+    opened = Signal()
+    switched = Signal()
+    marked = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.line = InOrder(self)
+        self.line.waiting.connect(self._waiting)
+        self.jobs = Jobs()
+        self.store: Store | None = None
+        #: Words on what was saved last, and on what keeps from saving.
+        self.mark, self.trouble = "", ""
+        self._opening = False
+        self._images: dict[str, int] = {}
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(AGAIN)
+        self._again.timeout.connect(self.try_again)
+
+    # ---- which project ----
+
+    @property
+    def name(self) -> str:
+        """What the open project is called; "" while none is open."""
+        return "" if self.store is None else self.store.path.stem
+
+    @property
+    def author(self) -> str:
+        """Who edits: the name of the user's account."""
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError, ImportError):
+            return "unknown"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be saved, for another program writes to the project."""
+        return self.store is not None and self.store.read_only
+
+    def open(
+        self,
+        path: Path | None = None,
+        *,
+        read_only: bool = False,
+        on_failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Open a project when all is saved that is still to be saved, and close the one before.
+
+        Parameters
+        ----------
+        path
+            The file; a new one is made. None for *My counts*.
+        on_failed
+            Is told why it could not be opened; the one before stays open then.
+        """
+        self._opening = True
+
+        def done(switched: bool) -> None:
+            self._opening = False
+            self.mark = ""
+            self.trouble = "Open for reading: what you change is not kept." if read_only else ""
+            self.opened.emit()
+            self.marked.emit()
+            if switched:
+                self.switched.emit()
+
+        def failed(error: Exception) -> None:
+            self._opening = False
+            if on_failed is not None:
+                on_failed(error)
+            else:
+                self._tell(sentence(error))
+
+        self.line.do(
+            lambda: self._switch(path, read_only=read_only), on_done=done, on_failed=failed
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being saved, or was and is not told yet."""
+        return not self.line.settled
+
+    def _switch(self, path: Path | None, *, read_only: bool) -> bool:
+        """Open a project, on the saving thread; whether another one had to be closed."""
+        from celltally.project.store import Store
+
+        before = self.store
+        if path is None:
+            store = _unnamed()
+        elif before is not None and (before.path, before.read_only) == (path, read_only):
+            return False
+        else:
+            store = Store(path, read_only=read_only)
+        if before is not None:
+            before.close()
+        self.store = store
+        self._images.clear()
+        return before is not None
+
+    def close(self) -> None:
+        """Save what is left, and let go of the file."""
+        self._again.stop()
+        self.jobs.stop()
+        self.line.finish()
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+
+    # ---- keeping ----
+
+    def keep_count(
+        self, layer: Image, counted: PlaneCount, interval: Interval, *, unlike: bool | None
+    ) -> None:
+        """Keep what was counted in a plane of an image."""
+        plane, key = counted.plane, key_of(layer)
+        image = layer_image(layer)
+
+        def keep(store: Store) -> None:
+            from celltally.project.counts import add_prediction
+
+            add_prediction(
+                store,
+                self._number(store, key, image),
+                counted.prediction,
+                interval,
+                counted.candidates,
+                threshold=counted.threshold,
+                t=plane.index("T"),
+                z=plane.index("Z"),
+                channel=plane.channel or "",
+                in_distribution=None if unlike is None else not unlike,
+            )
+
+        self._keep(keep)
+
+    def keep_edit(self, layer: Image, edit: Edit) -> None:
+        """Keep an edit of an image's dots and regions."""
+        key, image = key_of(layer), layer_image(layer)
+
+        def keep(store: Store) -> None:
+            from celltally.project.work import record
+
+            record(store, self._number(store, key, image), edit)
+
+        self._keep(keep)
+
+    def keep_threshold(self, layer: Image, t: int, z: int, threshold: float) -> None:
+        """Keep where the threshold of a plane's count stands."""
+        key, image = key_of(layer), layer_image(layer)
+
+        def keep(store: Store) -> None:
+            from celltally.project.counts import latest_counts, set_threshold
+
+            for count in latest_counts(store, [self._number(store, key, image)]):
+                if (count.t, count.z) == (t, z):
+                    set_threshold(store, count.id, threshold)
+
+        self._keep(keep)
+
+    def _keep(self, keep: Callable[[Store], None]) -> None:
+        if self.read_only:
+            return
+        if self.store is None and not self._opening:
+            self.open()
+
+        self.line.do(
+            lambda: self._with_store(keep), on_done=self._kept, on_failed=self._failed, must=True
+        )
+
+    def _with_store(self, keep: Callable[[Store], None]) -> None:
+        """Keep something in the project that is open by now; on the saving thread."""
+        store = self.store
+        if store is None:
+            raise UserError("no project is open; open one, or make a new one")
+        keep(store)
+
+    def _number(self, store: Store, key: str, image: LayerImage) -> int:
+        """Return the project's number of an image; a new one is added. On the saving thread."""
+        from celltally.project.images import register
+
+        if key not in self._images:
+            size = None if image.pixel_um is None else (image.pixel_um, image.pixel_um)
+            self._images[key] = register(
+                store,
+                name=image.name,
+                path=image.path,
+                scene=image.scene,
+                pixels_sha256="" if image.path is not None else image.hash_pixels(),
+                shape=image.shape,
+                pixel_size_um=size,
+            )
+        return self._images[key]
+
+    # ---- knowing again ----
+
+    def restore(self, layer: Image, on_restored: Callable[[Restored | None], None]) -> None:
+        """Look an image up in the project; None where it does not know it."""
+        key, image = key_of(layer), layer_image(layer)
+        if self.store is None and not self._opening:
+            self.open()
+
+        def look() -> Restored | None:
+            from celltally.project.counts import latest_counts
+            from celltally.project.images import find
+            from celltally.project.work import load_work
+
+            store = self.store
+            if store is None:
+                return None
+            pixels = "" if image.path is not None else image.hash_pixels()
+            number = find(store, path=image.path, scene=image.scene, pixels_sha256=pixels)
+            if number is None:
+                return None
+            self._images[key] = number
+            return Restored(tuple(latest_counts(store, [number])), load_work(store, number))
+
+        self.line.do(look, on_done=on_restored, on_failed=lambda e: self._tell(sentence(e)))
+
+    def load(
+        self, count: StoredCount, on_loaded: Callable[[tuple[Prediction, Dots] | None], None]
+    ) -> None:
+        """Load the maps of a count."""
+        store = self.store
+
+        def load() -> Generator[Progress, None, tuple[Prediction, Dots] | None]:
+            yield Progress(0, 0, "Opening the count")
+            from celltally.project.counts import load_prediction
+
+            return None if store is None else load_prediction(store, count)
+
+        self.jobs.start(
+            load, on_done=on_loaded, on_failed=lambda error: self._tell(sentence(error))
+        )
+
+    def forget(self, key: str) -> None:
+        """Forget the number of an image that was closed."""
+        self._images.pop(key, None)
+
+    # ---- what is said ----
+
+    def try_again(self) -> None:
+        """Try to save what could not be saved."""
+        self.line.try_again()
+
+    def _kept(self, _: object) -> None:
+        self.trouble = ""
+        if self.line.idle:
+            self.mark = f"Saved {datetime.now():%H:%M}"
+        self.marked.emit()
+
+    def _waiting(self, n: int) -> None:
+        if n and not self.line.stuck and not self.trouble:
+            self.mark = "Saving…"
+            self.marked.emit()
+
+    def _failed(self, error: Exception) -> None:
+        words = sentence(error)
+        self._tell(f"Not saved yet: {words[:1].lower()}{words[1:]}.")
+        if self.line.stuck:
+            self._again.start()
+
+    def _tell(self, words: str) -> None:
+        self.trouble = words
+        self.marked.emit()
+
+
+def _unnamed() -> Store:
+    """Open *My counts*; another program's is left to that."""
+    from celltally.project.store import SUFFIX, ProjectInUseError, Store
+
+    folder = projects_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(1, MOST_UNNAMED + 1):
+        name = UNNAMED if number == 1 else f"{UNNAMED} {number}"
+        try:
+            return Store(folder / f"{name}{SUFFIX}")
+        except ProjectInUseError:
+            continue
+    raise UserError(f"too many programs have a project in {folder}; close one of them")
+
+
+_savings: dict[int, tuple[Saving, set[int]]] = {}
+
+
+def saving_of(viewer: Any, widget: QObject) -> Saving:
+    """Return what saves for a window: one for all widgets of a viewer, until the last is gone."""
+    key = id(getattr(viewer, "__wrapped__", viewer))
+    saving, users = _savings.setdefault(key, (Saving(), set()))
+    user = id(widget)
+    users.add(user)
+
+    def left(*_: object) -> None:
+        users.discard(user)
+        if not users and _savings.get(key, (None,))[0] is saving:
+            del _savings[key]
+            saving.close()
+
+    widget.destroyed.connect(left)
+    return saving
+
+
+def close_all() -> None:
+    """Save what is left in every window, and let go of the files."""
+    while _savings:
+        _, (saving, _) = _savings.popitem()
+        saving.close()

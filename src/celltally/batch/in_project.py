@@ -1,0 +1,327 @@
+"""Counting the images of a project: what is found is proposed, and a person's work stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltally import intervals
+from celltally.batch.settings import Settings
+from celltally.density import dots_from_prediction, threshold_for_count
+from celltally.density.stacks import join_dots
+from celltally.errors import UserError, failure
+from celltally.io import guess_channel, iter_project, planes_along, read_image, select_pixels
+from celltally.io.planes import brightest_planes
+from celltally.progress import relay
+from celltally.project.counts import StoredCount, add_prediction, latest_counts
+from celltally.project.images import ImageEntry, all_images
+from celltally.project.propose import Proposal, propose
+from celltally.project.store import Store
+from celltally.project.study import is_missing
+from celltally.project.work import load_work, record
+from celltally.types import Dots, Image, Prediction, Progress
+
+if TYPE_CHECKING:
+    from celltally.model import Model
+
+__all__ = ["ProjectCounted", "iter_count_project"]
+
+#: The brightest plane at a dot of a projection is looked for in a square of this side, in cell
+#: diameters.
+_LOOK_AROUND = 0.25
+
+
+@dataclass(frozen=True)
+class ProjectCounted(Progress):
+    """The step after which an image is counted, or could not be.
+
+    Attributes
+    ----------
+    entry
+        The image; None for other steps.
+    proposals
+        What changed, one for each time point.
+    problem
+        Why it could not be counted, in a sentence; "" where it was.
+    """
+
+    entry: ImageEntry | None = None
+    proposals: tuple[Proposal, ...] = ()
+    problem: str = ""
+
+
+def iter_count_project(
+    store: Store,
+    model: Model,
+    settings: Settings,
+    *,
+    threshold: float | None = None,
+    again: bool = False,
+    image_ids: Iterable[int] | None = None,
+) -> Generator[Progress, None, tuple[int, int]]:
+    """Count those images of a project that were not counted, or were counted otherwise.
+
+    An image is left out when all that was asked for was counted with this model and
+    calibration, and with the diameter and threshold where these are given. Each image is kept
+    as it is counted: its prediction, and its dots as proposals (``project.propose``).
+
+    Parameters
+    ----------
+    store
+        The project, open for writing.
+    model
+        What counts.
+    settings
+        How; a merge distance or gap of its own cannot be kept.
+    threshold
+        Least score of a dot; None for the one that makes dots ≈ count, image by image.
+    again
+        Count all images, whatever they were counted with.
+    image_ids
+        Of these images; None for all.
+
+    Yields
+    ------
+    Progress
+        ``done`` and ``total`` in images; a ``ProjectCounted`` after each image.
+
+    Returns
+    -------
+    tuple of int
+        Number of images that were counted, and of those that could not be.
+
+    Raises
+    ------
+    UserError
+        When the settings cannot be used, or the project cannot be written.
+    """
+    if problem := settings.problem():
+        raise UserError(problem)
+    wanted = None if image_ids is None else set(image_ids)
+    entries = [e for e in all_images(store) if wanted is None or e.id in wanted]
+    known: dict[int, list[StoredCount]] = {}
+    if not again:
+        for count in latest_counts(store):
+            if _is_same(count, model, settings, threshold):
+                known.setdefault(count.image_id, []).append(count)
+    # Which planes a file has is known once it is opened; without a choice one count will do.
+    todo = [
+        e for e in entries if settings.plane or settings.z_stack != "plane" or not known.get(e.id)
+    ]
+    counted = failed = 0
+    for done, entry in enumerate(todo):
+        job = _Counting(store, model, settings, threshold, entry, known.get(entry.id, ()))
+        proposals: tuple[Proposal, ...] = ()
+        problem = ""
+        try:
+            proposals = yield from relay(job.run(), _telling(done, len(todo), entry.name))
+        except _ProjectError as error:
+            raise error.error from error
+        except Exception as error:
+            problem = failure(error, entry.path or store.path)
+        counted += bool(proposals)
+        failed += bool(problem)
+        yield ProjectCounted(
+            done + 1, len(todo), entry.name, entry=entry, proposals=proposals, problem=problem
+        )
+    return counted, failed
+
+
+class _ProjectError(Exception):
+    """The project cannot be written: that concerns every image, and ends the batch."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _telling(done: int, total: int, name: str) -> Callable[[Progress], Progress]:
+    def tell(step: Progress) -> Progress:
+        words = ", ".join(part for part in (name, step.message) if part)
+        return Progress(done, total, words, step.values)
+
+    return tell
+
+
+def _is_same(count: StoredCount, model: Model, settings: Settings, threshold: float | None) -> bool:
+    """Whether an image need not be counted again."""
+    identity = (count.model_sha256, count.calibration_sha256)
+    if identity != (model.sha256, model.calibration_sha256):
+        return False
+    if count.z_method != settings.z_stack:
+        return False
+    size = settings.diameter_px
+    if size is not None and not np.isclose(count.diameter_px, size, rtol=1e-3):
+        return False
+    return threshold is None or bool(np.isclose(count.threshold, threshold))
+
+
+class _Counting:
+    """Counts one image of a project."""
+
+    def __init__(
+        self,
+        store: Store,
+        model: Model,
+        settings: Settings,
+        threshold: float | None,
+        entry: ImageEntry,
+        known: Sequence[StoredCount],
+    ) -> None:
+        self._store, self._model, self._settings = store, model, settings
+        self._threshold, self._entry, self._known = threshold, entry, known
+        self._diameter = settings.diameter_px
+
+    def run(self) -> Generator[Progress, None, tuple[Proposal, ...]]:
+        """Count every time point that is asked for and not known; empty where all are."""
+        entry, settings = self._entry, self._settings
+        if entry.path is None:
+            raise UserError(f"{entry.name} came from no file; open it in napari and count it there")
+        if is_missing(entry):
+            raise UserError(
+                f"{entry.path} is missing; look for it with 'celltally project find', or put it back"
+            )
+        image = read_image(entry.path, scene=entry.scene)
+        times = planes_along(image, "t", settings.along("T"))
+        planes = planes_along(image, "z", settings.along("Z"))
+        left = [t for t in times if not self._is_known(t, planes)]
+        if not left:
+            return ()
+        yield from self._find_diameter(image, left, planes)
+        made = []
+        for t in left:
+            told = f"t {t}" if len(times) > 1 else ""
+            made.append((yield from relay(self._count(image, t, planes), _words(told))))
+        return tuple(made)
+
+    def _is_known(self, t: int, planes: Sequence[int]) -> bool:
+        there = {count.z for count in self._known if count.t == t}
+        return bool(there) if self._settings.z_stack == "projection" else set(planes) <= there
+
+    def _find_diameter(
+        self, image: Image, times: Sequence[int], planes: Sequence[int]
+    ) -> Generator[Progress, None, None]:
+        """Estimate one diameter for all that is compared or merged."""
+        several = len(planes) if self._settings.z_stack == "merged" else 1
+        if self._diameter is not None or len(times) * several == 1:
+            return
+        from celltally.stack import SAMPLED_PLANES, iter_shared_diameter
+
+        spread = np.linspace(0, 1, SAMPLED_PLANES)
+        places = [
+            (times[round(f * (len(times) - 1))], planes[round(f * (len(planes) - 1))])
+            for f in spread.tolist()
+        ]
+        found = yield from iter_shared_diameter(
+            lambda place: self._plane(image, *place), list(dict.fromkeys(places))
+        )
+        self._diameter = found or self._model.diameter_px
+
+    def _plane(self, image: Image, t: int, z: int) -> NDArray[Any]:
+        return select_pixels(image, channel=self._settings.channel, plane={"t": t, "z": z})
+
+    def _count(
+        self, image: Image, t: int, planes: Sequence[int]
+    ) -> Generator[Progress, None, Proposal]:
+        """Count a time point, keep it and propose its dots."""
+        from celltally.predict import iter_predict
+
+        how = self._settings.z_stack
+        channel = self._settings.channel
+        counted: list[tuple[int, Prediction, Dots, float]] = []
+        for z in planes if how == "merged" else planes[:1]:
+            if how == "projection":
+                pixels = yield from iter_project(image, channel=channel, t=t, z=planes)
+            else:
+                pixels = self._plane(image, t, z)
+            prediction = yield from iter_predict(
+                self._model,
+                pixels,
+                diameter_px=self._diameter,
+                device=self._settings.device,
+                image=self._entry.name,
+            )
+            found = dots_from_prediction(prediction, -np.inf)
+            found = found[np.argsort(-found.score, kind="stable")]
+            n = len(found)
+            depth = np.full(n, z, dtype=np.int64)
+            if how == "projection":
+                window = max(1, round(_LOOK_AROUND * prediction.diameter_px))
+                depth = brightest_planes(
+                    image, found.yx, channel=channel, t=t, z=planes, window_px=window
+                )
+            found = replace(found, t=np.full(n, t, dtype=np.int64), z=depth)
+            usual = threshold_for_count(found.score, prediction.count)
+            counted.append((0 if how == "projection" else z, prediction, found, usual))
+        try:
+            return self._keep(image, t, counted)
+        except UserError as error:
+            raise _ProjectError(error) from error
+
+    def _keep(
+        self, image: Image, t: int, counted: Sequence[tuple[int, Prediction, Dots, float]]
+    ) -> Proposal:
+        settings, store, entry = self._settings, self._store, self._entry
+        last = counted[-1][1]
+        chosen = [
+            found[found.score >= np.float32(self._at(usual))] for _, _, found, usual in counted
+        ]
+        every = settings.z_stack == "projection"
+        proposal = propose(
+            load_work(store, entry.id),
+            join_dots(chosen),
+            last.diameter_px,
+            planes=[(t, None if every else z) for z, _, _, _ in counted],
+        )
+        detail = {
+            "model": last.model,
+            "model_sha256": last.model_sha256,
+            "diameter_px": round(last.diameter_px, 3),
+            "t": t,
+            "z_method": settings.z_stack,
+            "proposals": proposal.text,
+        }
+        # The dots first: cut off in between, the image counts as not counted so, and is again.
+        record(store, entry.id, replace(proposal.edit, action="count"), detail=detail)
+        for z, prediction, found, usual in counted:
+            calibration = prediction.calibration
+            like = None
+            if calibration is not None and calibration.ranges:
+                like = not intervals.unlike(prediction, calibration)
+            add_prediction(
+                store,
+                entry.id,
+                prediction,
+                intervals.of(prediction, settings.level),
+                found,
+                threshold=self._at(usual),
+                default_threshold=usual,
+                t=t,
+                z=z,
+                z_method=settings.z_stack,
+                channel=_channel_text(image, settings.channel),
+                in_distribution=like,
+            )
+        return proposal
+
+    def _at(self, usual: float) -> float:
+        return usual if self._threshold is None else self._threshold
+
+
+def _channel_text(image: Image, channel: int | str | None) -> str:
+    """Return in words what was counted; "" where there is no choice."""
+    chosen = guess_channel(image) if channel is None else channel
+    return "" if chosen is None or chosen == "colour" else str(chosen)
+
+
+def _words(told: str) -> Callable[[Progress], Progress]:
+    def tell(step: Progress) -> Progress:
+        words = ", ".join(part for part in (told, step.message) if part)
+        values: Mapping[str, float] = {"part": float(step.done), "parts": float(step.total)}
+        return Progress(step.done, step.total, words, values)
+
+    return tell
