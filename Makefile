@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 QT ?= pyqt5
 ARGS ?=
+# Processes that share the tests; those of the window run in one of them.
+WORKERS ?= 2
 
 # PyQt5 and PyQt6 do not share an environment: their libraries clash.
 ifeq ($(QT),pyqt5)
@@ -99,7 +101,7 @@ else
 endif
 
 test: $(STAMP) ## every test, those of the window included
-	$(SCREEN) $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, and the walls between the rooms
 	$(BIN)/ruff check

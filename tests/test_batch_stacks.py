@@ -376,6 +376,19 @@ def test_rows_come_after_their_files(film, tiny, counted, tmp_path):
             assert len(read_dots(dots / "film.csv")) == 15
 
 
+def test_files_that_cannot_be_written_fail_the_image(film, tiny, counted, tmp_path, monkeypatch):
+    def full(path, dots):
+        raise UserError(f"{path} cannot be written (no space left on device); make room")
+
+    monkeypatch.setattr("celltally.batch.image.write_dots", full)
+    iio.imwrite(film.parent / "still.png", field(7))
+    out = tmp_path / "counts.csv"
+    table = count(film.parent, model=tiny, out=out, dots_dir=tmp_path / "d", **FILM)
+    assert list(table["image"]) == ["film.tif", "still.png"]
+    assert set(table["status"]) == {"failed"}
+    assert "no space left" in table["message"][0]
+
+
 def test_a_failed_time_point_is_tried_again(film, tiny, counted, tmp_path, monkeypatch):
     out = tmp_path / "counts.csv"
     module = import_module("celltally.predict")

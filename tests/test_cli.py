@@ -429,13 +429,13 @@ def test_a_stopped_process_leaves_its_rows(tiny, tmp_path, how):
 
 DEFECT = """
 import sys
-from celltally.batch import run
+from celltally.batch import image
 from celltally.cli import main
 
 def broken(*arguments, **options):
     raise KeyError("defect")
 
-run.select_pixels = broken
+image.select_pixels = broken
 main()
 """
 

@@ -233,7 +233,8 @@ class Region:
     name
         What the user calls it.
     stated
-        A count that a human states for it; None where there is none.
+        A count that a human states for it; None where there is none. In a reviewed or audit
+        region it stands in the place of dots, for which nobody vouches then.
     id
         A UUID (hex) that survives changes, saves and exports.
     t, z
@@ -262,6 +263,16 @@ class Region:
         if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
             raise ValueError("a polygon's corners are pairs (y, x) of finite numbers")
         object.__setattr__(self, "polygon", corners)
+
+    @property
+    def by_dots(self) -> bool:
+        """Whether its dots are the count there: reviewed or audited, and no count is stated."""
+        return self.kind in ("reviewed", "audit") and self.stated is None
+
+    @property
+    def by_stated(self) -> bool:
+        """Whether the stated count is the count there: reviewed or audited, without its dots."""
+        return self.kind in ("reviewed", "audit") and self.stated is not None
 
 
 @dataclass(frozen=True)

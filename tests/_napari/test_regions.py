@@ -48,7 +48,7 @@ def test_counts_areas_and_densities(counted, viewer, qtbot):
     drawn(counted, viewer, qtbot, Region(rectangle(-0.5, -0.5, 59.5, 99.5), name="left"),
           Region(rectangle(80, 20, 110, 60)))  # fmt: skip
     assert row(counted, 0) == ["left", "count", "2", row(counted, 0)[3], "2",
-                               "24\u202f000\u202fµm²", "83"]  # fmt: skip
+                               "24\u202f000\u202fµm²", "83", ""]  # fmt: skip
     assert row(counted, 1)[0] == "Region 1"
     assert row(counted, 1)[2] == "1"
     assert "All 2 regions: 3 cells" in counted.regions.sums_label.text()
@@ -212,7 +212,7 @@ def test_before_the_count_there_are_areas_only(tally, viewer, image, qtbot, pres
     qtbot.waitUntil(lambda: tally.problem() is None)
     tally.image.pixel_edit.setValue(1.0)
     drawn(tally, viewer, qtbot, Region(rectangle(0, 0, 70, 100)))
-    assert row(tally, 0)[2:] == ["–", "–", "–", "7\u202f000\u202fµm²", "–"]
+    assert row(tally, 0)[2:] == ["–", "–", "–", "7\u202f000\u202fµm²", "–", ""]
     assert "Not counted yet" in tally.regions.note_label.text()
     assert not tally.regions.copy_button.isEnabled()
     press(tally)
@@ -350,7 +350,7 @@ def test_the_table_is_copied_and_saved(counted, viewer, qtbot, click, tmp_path):
     lines = QApplication.clipboard().text().splitlines()
     assert lines[0].split("\t")[:5] == ["image", "t", "z", "region", "kind"]
     path = tmp_path / "regions.csv"
-    counted.regions.save(str(path))
+    counted.regions.out.save(str(path))
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [r["region"] for r in rows] == ["left", "Excluded 1", "Image"]
     assert float(rows[0]["area_um2"]) == pytest.approx(24_000)
@@ -358,7 +358,7 @@ def test_the_table_is_copied_and_saved(counted, viewer, qtbot, click, tmp_path):
     assert rows[1]["cells_per_mm2"] == ""
     assert rows[2]["kind"] == "sum"
     shapes = tmp_path / "regions.geojson"
-    counted.regions.save_shapes(str(shapes))
+    counted.regions.out.save_shapes(str(shapes))
     first, second = json.loads(shapes.read_text())["features"]
     assert first["geometry"]["coordinates"][0][1] == [99.5, -0.5]
     assert first["geometry"]["coordinates"][0][0] == first["geometry"]["coordinates"][0][-1]

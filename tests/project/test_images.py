@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -324,3 +325,19 @@ def test_a_search_that_is_cancelled_changes_nothing(store, file, tmp_path):
     assert next(steps).done == 1
     steps.close()
     assert image(store, number).path == file
+
+
+def test_very_large_files_are_known_by_parts_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_BLOCK", 16)
+    content = bytes(range(256)) * 8
+    (tmp_path / "large.tif").write_bytes(content)
+    whole = file_sha256(tmp_path / "large.tif")
+    assert whole == hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(images, "MOST_BYTES", 256)
+    sampled = file_sha256(tmp_path / "large.tif")
+    assert sampled != whole
+    for changed in (content + b"x", b"x" + content[1:], content[:-1] + b"x"):
+        (tmp_path / "other.tif").write_bytes(changed)
+        assert file_sha256(tmp_path / "other.tif") != sampled
+    (tmp_path / "copy.tif").write_bytes(content)
+    assert file_sha256(tmp_path / "copy.tif") == sampled

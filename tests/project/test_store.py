@@ -439,7 +439,7 @@ def test_closing_waits_for_a_writer_and_not_for_a_reader(path):
         ("database is locked", "is in use by another program and could not be written; try again"),
         ("database disk image is malformed", "is damaged"),
         ("unable to open database file", "cannot be opened; check that the folder is there"),
-        ("disk I/O error", r"s.celltally could not be written \(disk I/O error\); check the disk"),
+        ("disk I/O error", r"s.celltally could not be written \(disk I/O error\); check that its"),
     ],
 )
 def test_what_sqlite_says_becomes_a_sentence(said, told):

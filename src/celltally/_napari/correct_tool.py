@@ -86,22 +86,27 @@ class CorrectTool(QObject):
             return
         self._lasso = lasso and on
         if on:
-            layer.visible = True
+            if not layer.visible:
+                layer.visible = True
             self._viewer.layers.selection.active = layer
             if not kept(layer, "tool"):
-                layer.mode = "pan_zoom"
-                theirs = list(layer.mouse_drag_callbacks)
-                layer.mode = _MODE
-                for callback in list(layer.mouse_drag_callbacks):
-                    if callback not in theirs:
-                        layer.mouse_drag_callbacks.remove(callback)
-                layer.mouse_drag_callbacks.append(self._pressed)
-                layer.mouse_pan = True
-                keep(layer, tool=True)
-            layer.cursor = "crosshair" if not lasso else "standard"
+                self._take(layer)
+            layer.cursor = "standard" if lasso else "crosshair"
         elif kept(layer, "tool"):
             layer.mode = "pan_zoom"  # its event puts the tool away
         self.used.emit()
+
+    def _take(self, layer: Points) -> None:
+        """Put our callback in the place of that of napari's mode."""
+        keep(layer, hidden=False)
+        layer.mode = "pan_zoom"
+        before = list(layer.mouse_drag_callbacks)
+        layer.mode = _MODE
+        for callback in list(layer.mouse_drag_callbacks):
+            if callback not in before:
+                layer.mouse_drag_callbacks.remove(callback)
+        layer.mouse_drag_callbacks.append(self._pressed)
+        keep(layer, tool=True)
 
     def in_use(self, key: str | None) -> bool:
         """Whether the tool is in hand for the dots of an image."""
@@ -116,11 +121,16 @@ class CorrectTool(QObject):
     def _mode_changed(self, event: Any) -> None:
         """Put the tool away where another mode was chosen; napari has its own back then."""
         layer = event.source
+        if own_role(layer) != "dots":
+            return
         if layer.mode != _MODE and kept(layer, "tool"):
-            keep(layer, tool=False)
+            # A layer that is hidden loses its mode, and gets it back when it is shown again.
+            keep(layer, tool=False, hidden=not layer.visible)
             if self._pressed in layer.mouse_drag_callbacks:
                 layer.mouse_drag_callbacks.remove(self._pressed)
-            self._lasso = False
+            self.used.emit()
+        elif layer.mode == _MODE and kept(layer, "hidden"):
+            self._take(layer)
             self.used.emit()
 
     # ---- layers and keys ----

@@ -33,6 +33,8 @@ __all__ = [
 
 #: Kinds of regions in which a human vouches for the dots.
 REVIEWED = ("reviewed", "audit")
+#: What of a region decides which dots a human vouches for.
+_REVIEWS = ("kind", "polygon", "stated", "t", "z")
 
 
 def edit_of(changes: Iterable[Change], action: str = "") -> Edit | None:
@@ -144,11 +146,8 @@ def change_regions(before: Sequence[Region], after: Sequence[Region], dots: Dots
         now[change.id]
         for change in changes
         if change.after is not None
-        and change.after["kind"] in REVIEWED
-        and (
-            change.before is None
-            or any(change.before[key] != change.after[key] for key in ("kind", "polygon", "t", "z"))
-        )
+        and now[change.id].by_dots
+        and (change.before is None or any(change.before[k] != change.after[k] for k in _REVIEWS))
     ]
     inside = np.zeros(len(dots), dtype=bool)
     for region in reviewed:
@@ -184,7 +183,7 @@ def propose_dots(
         Of kind ``system``.
     """
     here = (known.t == t) & (known.z == z)
-    reviewed = [r for r in regions if r.kind in REVIEWED and (r.t, r.z) == (t, z)]
+    reviewed = [r for r in regions if r.by_dots and (r.t, r.z) == (t, z)]
     free = here & (known.state == "proposed") & ~within(known, reviewed)
     old, touched = known[free], known[here & ~free]
     outlines = [region.polygon for region in reviewed]

@@ -41,6 +41,8 @@ class Row:
         None while it, or its interval, is not known yet.
     interval
         None before anything was counted.
+    stated
+        A count that a human states for the region; None where there is none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Row:
     index: int
     measured: Measured | None
     interval: Interval | None
+    stated: float | None = None
 
 
 def uncounted(image_shape: tuple[int, int]) -> Prediction:
@@ -194,7 +197,7 @@ class Measuring:
     def rows(self, level: float) -> list[Row]:
         """Give a row for each region; what is not known yet is None."""
         return [
-            self._row(region.name, region.kind, index, part, level)
+            replace(self._row(region.name, region.kind, index, part, level), stated=region.stated)
             for (index, region), part in zip(self._regions, self._parts, strict=True)
         ]
 
@@ -210,8 +213,13 @@ class Measuring:
         return self._known.get(self._key(self._image))
 
     def n_regions(self, *kinds: str) -> int:
-        """Return how many regions of some kinds there are."""
-        return sum(region.kind in kinds for _, region in self._regions)
+        """Return how many regions of some kinds there are; without those below."""
+        return sum(r.kind in kinds and not r.by_stated for _, r in self._regions)
+
+    @property
+    def n_stated(self) -> int:
+        """How many regions count by what is stated for them."""
+        return sum(region.by_stated for _, region in self._regions)
 
     def _row(self, name: str, kind: str, index: int, part: _Part, level: float) -> Row:
         key = self._key(part)
@@ -226,7 +234,7 @@ class Measuring:
             self._dots,
             self.frame and part.framed,
             tuple(tuple(p.tobytes() for p in group) for group in part.within),
-            tuple((r.kind, r.polygon.tobytes()) for r in part.taken),
+            tuple((r.kind, r.stated, r.polygon.tobytes()) for r in part.taken),
         )
 
 
@@ -266,8 +274,11 @@ class _Nearby:
         self._boxes = np.stack(boxes) if boxes else np.empty((0, 2, 2))
 
     def to(self, region: Region) -> tuple[Region, ...]:
-        """Return those that may overlap a region."""
+        """Return those that may overlap a region, or one of them that states a count."""
         near = overlaps(bounds(region.polygon), self._boxes)
+        for i in np.flatnonzero(near):
+            if self.regions[i].by_stated:
+                near = near | overlaps(self._boxes[i], self._boxes)
         return tuple(self.regions[i] for i in np.flatnonzero(near))
 
 

@@ -18,7 +18,7 @@ __all__ = ["COLUMNS", "cells_of", "corrections", "sentence_of", "told", "write_t
 COLUMNS = (
     "image", "t", "z", "region", "kind", "count", "ci_low", "ci_high", "level",
     "interval_kind", "n_dots", "dots_rule", "area_px", "area_um2", "cells_per_mm2",
-    "pixel_size_um", "model", "model_sha256", "calibration_sha256", "message",
+    "pixel_size_um", "stated", "model", "model_sha256", "calibration_sha256", "message",
 )  # fmt: skip
 
 
@@ -72,13 +72,15 @@ def sentence_of(row: Row, level: float, pixel_um: float | None) -> str:
     return ", ".join(parts)
 
 
-def corrections(n_excluded: int, n_reviewed: int) -> str:
+def corrections(n_excluded: int, n_reviewed: int, n_stated: int = 0) -> str:
     """``without 2 excluded regions, dots in 1 reviewed region``; empty where there are none."""
     parts = []
     if n_excluded:
         parts.append(f"without {_regions(n_excluded, 'excluded')}")
     if n_reviewed:
         parts.append(f"dots in {_regions(n_reviewed, 'reviewed')}")
+    if n_stated:
+        parts.append(f"stated counts of {_regions(n_stated, 'reviewed')}")
     return ", ".join(parts)
 
 
@@ -138,6 +140,7 @@ def records(
                 "area_um2": number(area, 3),
                 "cells_per_mm2": "" if row.kind == "exclude" else number(density, 3),
                 "pixel_size_um": number(pixel_um or math.nan, 6),
+                "stated": "" if row.stated is None else number(row.stated, 4),
                 "model": prediction.model,
                 "model_sha256": prediction.model_sha256,
                 "calibration_sha256": prediction.calibration_sha256,

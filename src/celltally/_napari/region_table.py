@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from qtpy.QtCore import QAbstractItemModel, QModelIndex, QSignalBlocker, Qt, Signal
@@ -25,7 +26,7 @@ from celltally.types import REGION_KINDS
 
 __all__ = ["RegionTable"]
 
-_HEADS = ("Region", "Kind", "Count", "95 %", "Dots", "Area", "per mm²")
+_HEADS = ("Region", "Kind", "Count", "95 %", "Dots", "Area", "per mm²", "Stated")
 _TIPS = (
     "Click twice to give it another name.",
     "What the region is for. Click twice to change it.",
@@ -35,8 +36,10 @@ _TIPS = (
     "Dots in it.",
     "Without what is excluded, and only the tissue where tissue regions are drawn.",
     "Cells per square millimetre: count by area.",
+    "A number of cells that you state for it, without setting a dot for each. "
+    "Click twice to change it.",
 )
-_NAME, _KIND, _INTERVAL, _AREA = 0, 1, 3, 5
+_NAME, _KIND, _INTERVAL, _AREA, _STATED = 0, 1, 3, 5, 7
 #: Rows that are seen at once.
 ROWS = 6
 
@@ -46,12 +49,15 @@ class RegionTable(QTableWidget):
 
     renamed = Signal(int, str)
     kind_chosen = Signal(int, str)
+    #: Number of the shape, and the count that is stated for it; −1 for none.
+    stated = Signal(int, float)
     chosen = Signal(list)
     delete_pressed = Signal()
 
     def __init__(self) -> None:
         super().__init__(0, len(_HEADS))
         self._indices: list[int] = []
+        self._stated: list[str] = []
         self._lengths: list[int] = []
         self.setHorizontalHeaderLabels(_HEADS)
         for column, tip in enumerate(_TIPS):
@@ -82,6 +88,7 @@ class RegionTable(QTableWidget):
             for column in (_AREA, _AREA + 1):
                 self.setColumnHidden(column, not pixel_um)
             self._indices = [row.index for row in rows]
+            self._stated = ["" if row.stated is None else f"{row.stated:g}" for row in rows]
             named, figures = False, [cells_of(row, pixel_um) for row in rows]
             for i, row in enumerate(rows):
                 named |= self._put(i, _NAME, row.name, editable=True)
@@ -90,6 +97,7 @@ class RegionTable(QTableWidget):
                     named = True
                 for column, words in enumerate(figures[i], start=_KIND + 1):
                     self._put(i, column, words)
+                named |= self._put(i, _STATED, self._stated[i], editable=True)
                 tip = ""
                 if row.interval is not None:
                     tip = texts.interval_words(row.interval) or row.interval.reason
@@ -150,6 +158,13 @@ class RegionTable(QTableWidget):
             self.renamed.emit(index, words)
         elif item.column() == _KIND and words in REGION_KINDS:
             self.kind_chosen.emit(index, words)
+        elif item.column() == _STATED:
+            number = count_of(words)
+            if words and number is None:
+                with QSignalBlocker(self):
+                    item.setText(self._stated[item.row()])
+            else:
+                self.stated.emit(index, -1.0 if number is None else number)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802  (Qt's name)
         """Delete what is chosen."""
@@ -183,6 +198,15 @@ class _KindDelegate(QStyledItemDelegate):
         """Take the chosen one."""
         if isinstance(editor, QComboBox):
             model.setData(index, editor.currentText())
+
+
+def count_of(words: str) -> float | None:
+    """Return the number of cells that was typed; None for anything else."""
+    try:
+        number = float(words.replace(" ", "").replace("\u202f", "").replace(",", "."))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
 
 
 _icons: dict[str, QIcon] = {}

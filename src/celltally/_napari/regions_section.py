@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker, QTimer, Signal
-from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFileDialog, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton
 
 from celltally._napari import region_report
 from celltally._napari.controls import LABEL_WIDTH, hint, spread, text, wrapped
@@ -24,16 +24,17 @@ from celltally._napari.layers import (
     rename_region,
     set_region_kind,
     show_regions,
+    state_count,
     tidy_regions,
 )
 from celltally._napari.measuring import Measuring, Row, uncounted
 from celltally._napari.planes import Plane, key_of
+from celltally._napari.region_export import RegionExport
 from celltally._napari.region_table import RegionTable
 from celltally.density.regions import region_sums
 from celltally.errors import UserError
 from celltally.intervals import Measured
-from celltally.io import write_regions
-from celltally.types import Prediction, Progress, RegionKind
+from celltally.types import Prediction, Progress, Region, RegionKind
 
 __all__ = ["RegionsSection"]
 
@@ -145,6 +146,7 @@ class RegionsSection(FoldingSection):
         self.table = RegionTable()
         self.table.renamed.connect(self._renamed)
         self.table.kind_chosen.connect(self._kind_chosen)
+        self.table.stated.connect(self._stated)
         self.table.chosen.connect(self._chosen)
         self.table.delete_pressed.connect(self.delete)
         self.sums_label = wrapped(name="region_sums")
@@ -157,20 +159,8 @@ class RegionsSection(FoldingSection):
             "Counts by density do not change."
         )
         self.frame_box.toggled.connect(self._frame_toggled)
-        self.copy_button = QPushButton("Copy")
-        self.copy_button.setToolTip("Copy the table, for a spreadsheet.")
-        self.copy_button.clicked.connect(self.copy)
-        self.save_button = QPushButton("Save table…")
-        self.save_button.setToolTip("Save the table as a CSV file.")
-        self.save_button.clicked.connect(lambda: self._ask("region counts", "csv", self.save))
-        self.shapes_button = QPushButton("Save shapes…")
-        self.shapes_button.setToolTip("Save the outlines as a GeoJSON file, in image pixels.")
-        self.shapes_button.clicked.connect(
-            lambda: self._ask("regions", "geojson", self.save_shapes)
-        )
-        for button in (self.copy_button, self.save_button, self.shapes_button):
-            button.setStyleSheet("padding: 3px 5px;")
-        self.out_row = spread(self.copy_button, self.save_button, self.shapes_button)
+        self.out = RegionExport(self._records, self._outlines, self.note_label)
+        self.copy_button, self.save_button = self.out.copy_button, self.out.save_button
         for part in (
             spread(label, self.kind_box, stretch=1),
             spread(*tools[:3]),
@@ -179,7 +169,7 @@ class RegionsSection(FoldingSection):
             self.sums_label,
             self.note_label,
             self.frame_box,
-            self.out_row,
+            self.out,
         ):
             self.body.addWidget(part)
 
@@ -188,6 +178,7 @@ class RegionsSection(FoldingSection):
     def show_image(self, image: Image | None, counted: PlaneCount | None) -> None:
         """Show the regions of an image; ``counted`` is None before it was counted."""
         self._image, self._counted = image, counted
+        self.out.stem = Path(image.name).stem if image is not None else "image"
         if counted is None or counted.prediction is not self._prepared:
             self._prepared = None
         self._measuring = self._told = None
@@ -226,7 +217,9 @@ class RegionsSection(FoldingSection):
         if found is None:
             return self._told
         words = region_report.corrections(
-            measuring.n_regions("exclude"), measuring.n_regions("reviewed", "audit")
+            measuring.n_regions("exclude"),
+            measuring.n_regions("reviewed", "audit"),
+            measuring.n_stated,
         )
         return (found, words) if words else None
 
@@ -342,6 +335,10 @@ class RegionsSection(FoldingSection):
     def _kind_chosen(self, index: int, kind: str) -> None:
         if self._layer is not None and not self._drawing:
             set_region_kind(self._layer, index, kind)
+
+    def _stated(self, index: int, stated: float) -> None:
+        if self._layer is not None and not self._drawing:
+            state_count(self._layer, index, None if stated < 0 else stated)
 
     def _chosen(self, indices: list[int]) -> None:
         layer = self._layer
@@ -481,7 +478,7 @@ class RegionsSection(FoldingSection):
     def _show_rows(self) -> None:
         rows = self.rows() if self._layer is not None else []
         there = bool(rows)
-        for part in (self.table, self.frame_box, self.out_row):
+        for part in (self.table, self.frame_box, self.out):
             part.setVisible(there)
         for button in (self.copy_button, self.save_button):
             button.setEnabled(self._counted is not None)
@@ -522,32 +519,7 @@ class RegionsSection(FoldingSection):
             frame=self.frame_box.isChecked(),
         )
 
-    def copied(self) -> str:
-        """Return what *Copy* puts on the clipboard: the table that is saved, between tabs."""
-        return region_report.write_table(self._records())
-
-    def copy(self, *_: object) -> None:
-        """Put the table on the clipboard."""
-        clipboard: Any = QApplication.clipboard()
-        clipboard.setText(self.copied())
-
-    def save(self, path: str) -> None:
-        """Write the table as CSV."""
-        region_report.write_table(self._records(), path)
-
-    def save_shapes(self, path: str) -> None:
-        """Write the regions of the plane as GeoJSON."""
-        if self._layer is not None and self._plane is not None:
-            write_regions(path, [region for _, region in regions_of(self._layer, self._plane)])
-
-    def _ask(self, what: str, suffix: str, save: Callable[[str], None]) -> None:
-        stem = Path(self._image.name).stem if self._image is not None else "image"
-        path, _ = QFileDialog.getSaveFileName(
-            self, f"Save {what}", f"{stem} {what}.{suffix}", f"{suffix.upper()} files (*.{suffix})"
-        )
-        if not path:
-            return
-        try:
-            save(path)
-        except Exception as error:  # whatever it is, the window must go on
-            hint(self.note_label, sentence(error))
+    def _outlines(self) -> list[Region]:
+        if self._layer is None or self._plane is None:
+            return []
+        return [region for _, region in regions_of(self._layer, self._plane)]

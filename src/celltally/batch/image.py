@@ -290,6 +290,8 @@ class _Files:
 
     def add_dots(self, dots: Dots, t: int, z: NDArray[np.int64]) -> None:
         """Add the dots of a time point."""
+        if self.task.dots is None:
+            return
         self._dots.append(replace(dots, t=np.full(len(dots), t, dtype=np.int64), z=z))
 
     def write(self) -> None:

@@ -183,7 +183,7 @@ class _Counting:
             raise UserError(f"{entry.name} came from no file; open it in napari and count it there")
         if is_missing(entry):
             raise UserError(
-                f"{entry.path} is missing; look for it with 'celltally project find', or put it back"
+                f"{entry.path} is missing; put it back, or say where with 'celltally project find'"
             )
         image = read_image(entry.path, scene=entry.scene)
         times = planes_along(image, "t", settings.along("T"))

@@ -23,6 +23,7 @@ from celltally.cli import (
     explaining,
     learning,
     looking,
+    projecting,
     totals,
 )
 from celltally.cli._output import INTERRUPTED, failure, say
@@ -41,7 +42,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (counting, learning, evaluating, agreeing, explaining, converting, looking, totals):
+for module in (
+    *(counting, learning, evaluating, agreeing, explaining, projecting, converting, looking),
+    totals,
+):
     module.register(app)
 
 

@@ -2,6 +2,7 @@
 
 Count = dots inside reviewed regions + density outside of them, and nothing in excluded
 regions. A human vouches for the reviewed part, so the interval comes from the rest alone.
+Where a reviewed region states a count, that takes the place of its dots (``stated.py``).
 Regions may overlap: nothing counts twice, and what is excluded is so even where it was
 reviewed.
 """
@@ -18,6 +19,7 @@ from celltally.density.inside import inside_any, is_upright
 from celltally.density.overlay import Overlay, bounds, overlaps
 from celltally.density.regions import RegionSums, region_sums
 from celltally.intervals.of import Part, interval_of
+from celltally.intervals.stated import stated_in
 from celltally.types import Grid, Interval, Prediction, Region
 
 __all__ = ["Corrected", "Measured", "corrected", "measure"]
@@ -33,9 +35,10 @@ class Measured:
     Attributes
     ----------
     density, variance
-        Sums of the two maps over what was not reviewed, in cells; not below zero.
+        Sums of the two maps over what was not reviewed, in cells; not below zero. Parts of
+        regions with a stated count are in them, see ``stated_in``.
     reviewed
-        Number of dots in the reviewed regions.
+        Number of dots in the reviewed regions that count by their dots.
     n_dots
         Number of dots, reviewed or not.
     area_px
@@ -44,6 +47,8 @@ class Measured:
         Area of what was not reviewed.
     part
         What the density was summed over.
+    stated
+        Cells that were stated for whole reviewed regions.
     """
 
     density: float
@@ -53,11 +58,17 @@ class Measured:
     area_px: float
     open_px: float
     part: Part
+    stated: float = 0.0
+
+    @property
+    def known(self) -> float:
+        """What a human vouches for: dots where it was reviewed, or the stated count."""
+        return self.reviewed + self.stated
 
     @property
     def count(self) -> float:
-        """Dots where it was reviewed, and density elsewhere."""
-        return self.reviewed + self.density
+        """What a human vouches for where it was reviewed, and density elsewhere."""
+        return self.known + self.density
 
     def interval(self, prediction: Prediction, level: float = 0.95) -> Interval:
         """Interval of the count: ``exact`` where all was reviewed, or nothing is left.
@@ -76,8 +87,8 @@ class Measured:
         """
         rest = interval_of(prediction, level, self.density, self.variance, self.part)
         if self.open_px <= 0:
-            return Interval(self.reviewed, self.reviewed, level, "exact")
-        low, high = self.reviewed + rest.low, self.reviewed + rest.high
+            return Interval(self.known, self.known, level, "exact")
+        low, high = self.known + rest.low, self.known + rest.high
         return Interval(low, high, rest.level, rest.kind, rest.reason)
 
 
@@ -142,8 +153,8 @@ def measure(
     yx
         ``(n, 2)`` positions of its dots, in image pixels; without those that were removed.
     regions
-        Of these the reviewed and audit ones count by their dots, and nothing in the
-        excluded ones counts; the others are of no matter here.
+        Of these the reviewed and audit ones count by their dots, or by the count that they
+        state, and nothing in the excluded ones counts; the others are of no matter here.
     within
         The part of the image: what lies in any polygon of each of these groups. None: the
         whole image.
@@ -153,14 +164,16 @@ def measure(
     Measured
     """
     points = np.asarray(yx, dtype=np.float64).reshape(-1, 2)
-    reviewed = [r.polygon for r in regions if r.kind in ("reviewed", "audit")]
+    reviewed = [r.polygon for r in regions if r.by_dots]
     excluded = [r.polygon for r in regions if r.kind == "exclude"]
+    stated = [r.polygon for r in regions if r.by_stated]
     near = [_near(group, within) for group in (excluded, reviewed)]
     here = np.ones(len(points), dtype=bool)
     for group in within:
         here &= inside_any(points, group)
     here &= ~inside_any(points, near[0])
     n_reviewed = int(inside_any(points[here], near[1]).sum())
+    near[1] = near[1] + _near(stated, within)  # neither is left to the density
 
     sums, overlay = region_sums(prediction), Overlay([*near, *within])
     pixels = prediction.image_shape[0] * prediction.image_shape[1]
@@ -188,14 +201,17 @@ def measure(
         if not (near[0] or near[1]):
             mass[0] = prediction.count
     nothing = _NOTHING * pixels
+    told = stated_in(sums, area_in, points, regions, within, nothing) if stated else None
+    open_px = (open_px if open_px > nothing else 0.0) + (told.open_px if told else 0.0)
     return Measured(
-        density=max(float(mass[0]), 0.0),
-        variance=max(float(mass[1]), 0.0),
+        density=max(float(mass[0]), 0.0) + (told.density if told else 0.0),
+        variance=max(float(mass[1]), 0.0) + (told.variance if told else 0.0),
         reviewed=n_reviewed,
         n_dots=int(here.sum()),
         area_px=max(area, 0.0),
-        open_px=open_px if open_px > nothing else 0.0,
+        open_px=open_px,
         part=_part(within, near),
+        stated=told.whole if told else 0.0,
     )
 
 

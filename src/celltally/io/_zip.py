@@ -70,7 +70,8 @@ def _check(path: Path, entries: list[zipfile.ZipInfo]) -> None:
         raise _too_large(path)
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[:1]:
+        drive = bool(parts.parts) and parts.parts[0][1:2] == ":"
+        if parts.is_absolute() or ".." in parts.parts or drive:
             raise UserError(
                 f"{path} has an entry {entry.filename[:80]!r} that points out of the file; "
                 "it is refused: export it again"

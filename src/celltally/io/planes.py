@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ __all__ = [
     "brightest_planes",
     "check_choice",
     "choice_text",
+    "iter_brightest",
+    "iter_highest",
     "iter_project",
     "planes_along",
     "project_pixels",
@@ -159,9 +161,28 @@ def iter_project(
         raise ValueError("a projection needs a plane at least")
     if channel is None:  # guessed once, so that all planes are of one kind
         channel = guess_channel(image)
+    return (
+        yield from iter_highest(
+            lambda z: select_pixels(image, channel=channel, plane={"t": t, "z": z}), planes
+        )
+    )
+
+
+def iter_highest(
+    read: Callable[[int], NDArray[Any]], planes: Sequence[int]
+) -> Generator[Progress, None, NDArray[Any]]:
+    """Largest value of every pixel over some planes; see ``iter_project``.
+
+    Parameters
+    ----------
+    read
+        Given the index of a plane, its pixels, which are not changed.
+    planes
+        Indices, one at least.
+    """
     highest: NDArray[Any] | None = None
     for done, index in enumerate(planes, start=1):
-        pixels = select_pixels(image, channel=channel, plane={"t": t, "z": index})
+        pixels = read(index)
         if highest is None:
             highest = pixels.copy()
         else:
@@ -201,20 +222,48 @@ def brightest_planes(
     from scipy.ndimage import uniform_filter
 
     planes = planes_along(image, "z", slice(None)) if z is None else z
+    if len(planes) > 1 and len(yx) and channel is None:
+        channel = guess_channel(image)
+    return drain(
+        iter_brightest(
+            lambda z: select_pixels(image, channel=channel, plane={"t": t, "z": z}),
+            planes,
+            yx,
+            window_px=window_px,
+        )
+    )
+
+
+def iter_brightest(
+    read: Callable[[int], NDArray[Any]],
+    planes: Sequence[int],
+    yx: NDArray[np.float64],
+    *,
+    window_px: int = 3,
+) -> Generator[Progress, None, NDArray[np.int64]]:
+    """In which of some planes each of some places is brightest; see ``brightest_planes``.
+
+    Parameters
+    ----------
+    read, planes
+        As of ``iter_highest``.
+    yx, window_px
+        As of ``brightest_planes``.
+    """
+    from scipy.ndimage import uniform_filter
+
     found = np.full(len(yx), planes[0], dtype=np.int64)
     if len(planes) == 1 or not len(yx):
         return found
-    if channel is None:
-        channel = guess_channel(image)
     best = np.full(len(yx), -np.inf)
-    for index in planes:
-        pixels = select_pixels(image, channel=channel, plane={"t": t, "z": index})
-        grey = np.nan_to_num(pixels.astype(np.float32), posinf=0, neginf=0)
+    for done, index in enumerate(planes, start=1):
+        grey = np.nan_to_num(read(index).astype(np.float32), posinf=0, neginf=0)
         grey = grey.mean(axis=-1) if grey.ndim == 3 else grey
         grey = uniform_filter(grey, window_px, mode="nearest")
         rows, columns = np.clip(np.rint(yx), 0, np.array(grey.shape) - 1).astype(int).T
         brighter = grey[rows, columns] > best
         best[brighter], found[brighter] = grey[rows, columns][brighter], index
+        yield Progress(done, len(planes), "looking for the plane of each dot")
     return found
 
 

@@ -271,6 +271,7 @@ def _covers(outlines: Path, image: Path) -> bool:
     shape = sizes["Y"], sizes["X"]
     nothing = np.zeros((1, 1, 1), dtype=np.float32)
     grid = Grid((1, 1), step=(float(shape[0]), float(shape[1])))
+    regions = [region for region in regions if not region.by_stated]  # its dots are not known
     areas = measure(Prediction(nothing, nothing, grid, shape, 1.0, "", ""), (), regions)
     # A corner that was drawn by hand may miss the image's by a part of a pixel.
     slack = 0.5 * (shape[0] + shape[1])

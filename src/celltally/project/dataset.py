@@ -196,7 +196,7 @@ def _planes(store: Store) -> list[_Plane]:
                 r for r in regions if r.t == t and (projected or r.z == z) and len(r.polygon) >= 3
             )
             here = (dots.t == t) & (projected | (dots.z == z))
-            reviewed = inside_any(dots.yx, [r.polygon for r in of_plane if r.kind in REVIEWED])
+            reviewed = inside_any(dots.yx, [r.polygon for r in of_plane if r.by_dots])
             newest = max(
                 (c for c in own if c.t == t and (projected or c.z == z)),
                 key=lambda c: c.id,
@@ -324,7 +324,7 @@ def _meta(planes: Sequence[_Plane], colours: Sequence[bool], name: str) -> dict[
     wells = {p.stem: "/".join(filter(None, (p.entry.plate, p.entry.well))) for p in planes}
     by_well = all(plane.entry.well for plane in planes)
     channel = "rgb" if all(colours) else None if any(colours) else "gray"
-    labels = ["dots"] if any(r.kind in REVIEWED for p in planes for r in p.regions) else []
+    labels = ["dots"] if any(r.by_dots for p in planes for r in p.regions) else []
     if any(r.stated is not None for p in planes for r in p.regions):
         labels.append("stated counts")
     (size,) = sizes if len(sizes) == 1 else (None,)

@@ -179,12 +179,12 @@ def _remembered(store: Store, level: float, image_id: int | None = None) -> Reme
     found: dict[int, list[Figures]] = {}
     made_from: dict[int, set[tuple[int, int | None, float]]] = {}
     with store.read() as connection:
-        for row in connection.execute(query):
-            content = json.loads(row.content)
-            made_from.setdefault(row.image_id, set()).add(
-                (row.step_seq, row.prediction_id, content["level"])
+        for row in connection.execute(query).mappings():
+            content = json.loads(row["content"])
+            made_from.setdefault(row["image_id"], set()).add(
+                (row["step_seq"], row["prediction_id"], content["level"])
             )
-            found.setdefault(row.image_id, []).extend(_unpacked(row, content))
+            found.setdefault(row["image_id"], []).extend(_unpacked(row, content))
     stale = {
         number for number, state in states.items() if made_from.get(number) != {(*state, level)}
     }
@@ -272,10 +272,14 @@ def _states(store: Store, image_id: int | None = None) -> dict[int, _State]:
     with store.read() as connection:
         numbers = connection.execute(query).scalars().all()
         steps = newest(schema.steps.c.seq, schema.steps.c.image_id)
-        last: dict[int, int] = dict(connection.execute(steps).tuples().all())
+        last = _by_owner(connection, steps)
         predictions = newest(schema.predictions.c.id, schema.predictions.c.image_id)
-        counted: dict[int, int] = dict(connection.execute(predictions).tuples().all())
+        counted = _by_owner(connection, predictions)
     return {number: (int(last.get(number, 0)), counted.get(number)) for number in numbers}
+
+
+def _by_owner(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, int]:
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _remember(
@@ -329,7 +333,7 @@ def _packed(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _unpacked(row: Any, content: Mapping[str, Any]) -> list[Figures]:
+def _unpacked(row: Mapping[Any, Any], content: Mapping[str, Any]) -> list[Figures]:
     found = []
     for packed in content["figures"]:
         low, high, level = packed["interval"]
@@ -341,7 +345,8 @@ def _unpacked(row: Any, content: Mapping[str, Any]) -> list[Figures]:
         for name in ("count", "density_count", "area_px"):
             values[name] = _nan(values[name])
         interval = Interval(_nan(low), _nan(high), level, packed["kind"], packed["reason"])
-        found.append(Figures(row.image_id, row.t, row.z, interval=interval, **values))
+        place = (row["image_id"], row["t"], row["z"])
+        found.append(Figures(*place, interval=interval, **values))
     return found
 
 
@@ -496,7 +501,7 @@ class _Measured:
         found = measure(prediction, self.dots.yx[live], self.taken, within=within)
         plain = measure(prediction, (), (), within=within).density if within else count.count
         of_class = {}
-        if several:
+        if several and not any(r.by_stated for r in self.taken):  # which states no classes
             for k, label in enumerate(prediction.classes):
                 one = replace(
                     prediction,
@@ -540,8 +545,9 @@ class _Measured:
             shape = None if loaded is None else loaded.image_shape
         if shape is None:
             return base
+        taken = [r for r in self.taken if not r.by_stated]  # cells are dots here
         planes = [
-            measure(_blank(shape), (), [r for r in self.taken if r.z == count.z], within=within)
+            measure(_blank(shape), (), [r for r in taken if r.z == count.z], within=within)
             for count in counts
         ]
         if all(plane.open_px <= 0 for plane in planes):
@@ -557,7 +563,7 @@ class _Measured:
     def _with(self, base: Figures, found: Measured, count: float, interval: Interval) -> Figures:
         of_class = base.class_counts
         if found.open_px <= 0:  # nothing is left to a model
-            count = float(found.reviewed)
+            count = float(found.known)
             interval = Interval(count, count, self.level, "exact")
             of_class = {label: float(n) for label, n in base.classes.items()}
         return replace(

@@ -187,9 +187,9 @@ def _planes(rows: Sequence[StudyRow]) -> list[str]:
 def _locked(lock: Lock | None) -> list[str]:
     if lock is None:
         return []
-    held = ["model"]
-    held += ["cell diameter"] if lock.diameter_px is not None else []
-    held += ["threshold rule"]
+    held = ["the model"]
+    held += ["the cell diameter"] if lock.diameter_px is not None else []
+    held += ["the threshold rule"]
     return [f"{_capital(_list(held))} were fixed for the whole study on {lock.at[:10]}."]
 
 
@@ -255,7 +255,7 @@ def _intervals(rows: Sequence[StudyRow]) -> list[str]:
         ("not calibrated", "no calibrated interval"),
     ):
         if n := kinds[kind]:
-            said.append(f"{_capital(_number(n, 'count'))} of {of} {_has(n)} {words}.")
+            said.append(f"{_capital(_words(n))} of {_number(of, 'count')} {_has(n)} {words}.")
     return said
 
 
@@ -285,7 +285,7 @@ def _marked(rows: Sequence[StudyRow]) -> list[str]:
             if not word.startswith(("interval", "not counted", "file is")):
                 often[word] += 1
     return [
-        f"{_capital(_number(n, 'count'))} {_was(n)} marked: {word}."
+        f"{_capital(_number(n, 'count'))} {_was(n)} marked “{word}”."
         for word, n in often.most_common()
     ]
 

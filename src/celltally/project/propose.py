@@ -122,4 +122,4 @@ def _in_plane(dots: Dots, t: int, z: int | None) -> NDArray[np.bool_]:
 
 def _is_reviewed(region: Region, t: int, z: int | None) -> bool:
     of_plane = region.t == t and (z is None or region.z == z)
-    return of_plane and region.kind in REVIEWED and len(region.polygon) >= 3
+    return of_plane and region.by_dots and len(region.polygon) >= 3

@@ -404,4 +404,6 @@ def _sentence(path: Path, error: sa.exc.DBAPIError | sqlite3.Error, deed: str) -
         return f"{path} is damaged ({said}); open a copy of it that you saved before"
     if "unable to open" in words:
         return f"{path} cannot be opened; check that the folder is there and may be written to"
-    return f"{name} could not be {deed} ({said}); check the disk"
+    if "constraint failed" in words or "only grows" in words:
+        return f"{name} could not be {deed} ({said}): that contradicts what is in it; open it again"
+    return f"{name} could not be {deed} ({said}); check that its disk is there and has room"

@@ -447,7 +447,7 @@ class Group:
     by, key
         Names of the columns that they share, and what stands in them.
     t
-        Time point; None where the study has one only.
+        Time point; None where the group has one only.
     unit
         What n counts: ``replicate``, ``well`` where no replicates are named, or ``image``.
     values
@@ -534,11 +534,14 @@ def groups(
     if problem := check_level(level):
         raise UserError(problem)
     whole = [row for row in study if not row.is_region]
-    over_time = len({row.figures.t for row in whole}) > 1
-    found: dict[tuple[tuple[str, ...], int | None], list[StudyRow]] = {}
+    together: dict[tuple[str, ...], list[StudyRow]] = {}
     for row in whole:
-        key = tuple(row.column(name) for name in by)
-        found.setdefault((key, row.figures.t if over_time else None), []).append(row)
+        together.setdefault(tuple(row.column(name) for name in by), []).append(row)
+    found: dict[tuple[tuple[str, ...], int | None], list[StudyRow]] = {}
+    for key, members in together.items():
+        over_time = len({row.figures.t for row in members}) > 1
+        for row in members:
+            found.setdefault((key, row.figures.t if over_time else None), []).append(row)
     ordered = sorted(found, key=lambda k: ([_natural(part) for part in k[0]], k[1] or 0))
     return [_group(tuple(by), key, t, found[key, t], value, level) for key, t in ordered]
 

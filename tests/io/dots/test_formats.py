@@ -1,4 +1,4 @@
-"""Every format of dots: what it keeps comes back, what it cannot is said, headers are told apart."""
+"""Every format of dots: what it keeps comes back, what it cannot is said."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_rounding_is_told_only_where_it_happens():
     whole = Dots.new([[1, 2]])
     assert not any("rounded" in s for s in what_is_lost(whole, "cellfinder"))
     assert any("rounded" in s for s in what_is_lost(Dots.new([[1.5, 2]]), "cellfinder"))
-    far = Dots.new([[123_456.789, 0]])
-    assert any("up to 0.004" in s for s in what_is_lost(far, "imagej"))
+    far = Dots.new([[3_000_000.1, 0]])
+    assert any("up to 0.1 px" in s for s in what_is_lost(far, "imagej"))
     assert not any("rounded" in s for s in what_is_lost(DOTS, "imagej"))
 
 

@@ -126,7 +126,7 @@ def test_cellfinder(tmp_path, suffix, text):
 def test_cellfinder_knows_two_types(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(CELLFINDER.replace("<Type>2<", "<Type>5<"))
-    with pytest.raises(UserError, match="marker 1 of type 5: its type is 5.*cell-counter"):
+    with pytest.raises(UserError, match=r"marker 1 of type 5: its type is 5.*cell-counter"):
         read_dots(path)
     assert read_dots(path, format="cell-counter").z.tolist() == [2, 5]
 
@@ -230,15 +230,17 @@ def test_qupath_points(tmp_path):
     path = tmp_path / "a.tsv"
     # As QuPath writes it: a tab after the last cell, too, and the class in the middle.
     path.write_text(
-        'x\ty\tz\tclass\tname\tcolor\t\n10.5\t20.5\t3\tTu"mor\tPoints 1\t-3670016\t\n1\t2\t0\t\t\t\t\n'
+        "x\ty\tz\tclass\tname\tcolor\t\n"
+        '10.5\t20.5\t3\tTu"mor\tPoints 1\t-3670016\t\n'
+        "1\t2\t0\t\t\t\t\n"
     )
     got = read_dots(path)
     assert got.yx.tolist() == [[20, 10], [1.5, 0.5]]
     assert got.z.tolist() == [3, 0]
     assert got.label.tolist() == ['Tu"mor', "cell"]
     write_dots(path, Dots.new([[1, 2]], label="a\tb"), format="qupath-points")
-    assert path.read_text() == "x\ty\tclass\tcolor\t\n2.5\t1.5\ta b\t-13642113\t\n"
-    assert struct.pack(">i", -13642113) == bytes([255, 47, 214, 255])
+    assert path.read_text() == "x\ty\tclass\tcolor\t\n2.5\t1.5\ta b\t-13641985\t\n"
+    assert struct.pack(">i", -13641985) == bytes([255, 47, 214, 255])
 
 
 def test_imagej_selections(tmp_path):

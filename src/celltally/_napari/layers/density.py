@@ -15,7 +15,7 @@ from celltally._napari.layers.place import add_above, over_plane, put
 from celltally._napari.planes import Plane, key_of
 from celltally.types import Grid, Prediction
 
-__all__ = ["cover_of", "density_layer", "show_density"]
+__all__ = ["cover_of", "density_layer", "show_density", "top_of"]
 
 #: Cells of a density whose values are looked at to choose its colours: the window waits.
 MOST_CELLS = 1_000_000
@@ -31,7 +31,7 @@ def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction
     density = prediction.density.sum(axis=0)
     place = over_plane(image, plane, prediction.grid)
     values = density.reshape((1,) * len(plane.position) + density.shape)
-    limits = (0.0, _top(density))
+    limits = (0.0, top_of(density))
     layer = density_layer(viewer.layers, key_of(image))
     if layer is None:
         layer = Image(
@@ -57,7 +57,7 @@ def show_density(viewer: Any, image: Image, plane: Plane, prediction: Prediction
     return layer
 
 
-def _top(density: NDArray[np.float32]) -> float:
+def top_of(density: NDArray[np.float32]) -> float:
     """Density that has the colormap's last colour: a clear cell's, or a faint floor."""
     step = math.ceil(math.sqrt(density.size / MOST_CELLS))  # a sample suffices for a colour
     sample = density[::step, ::step]

@@ -26,13 +26,29 @@ from celltally.io.dots._format import NOTHING_KNOWN, About, DotFormat, Keeps
 from celltally.io.dots._rows import fresh_ids, without_removed
 from celltally.types import DOT_STATES, Dots
 
-__all__ = ["QUPATH"]
+__all__ = ["QUPATH", "read_points"]
 
 SCORE = "score"
 
 
 def _read(path: Path) -> Dots:
-    """Read points and multi-points; outlines are regions, and left to their reader."""
+    dots, others = read_points(path)
+    if others and not len(dots):
+        raise UserError(
+            f"{path} holds {others} {'outline' if others == 1 else 'outlines'} but no points; "
+            "read it as regions"
+        )
+    return dots
+
+
+def read_points(path: Path) -> tuple[Dots, int]:
+    """Read points and multi-points, and count what is no point: regions, for another reader.
+
+    Raises
+    ------
+    UserError
+        When the file is broken, no GeoJSON, or has a point that is nowhere.
+    """
     places: list[tuple[float, float]] = []
     found: list[tuple[str, Feature, float]] = []
     others = 0
@@ -49,14 +65,9 @@ def _read(path: Path) -> Dots:
         for pair in pairs:
             places.append(place(pair, feature.where))
             found.append((whole(str(name)), feature, score))
-    if others and not found:
-        raise UserError(
-            f"{path} holds {others} {'outline' if others == 1 else 'outlines'} but no points; "
-            "read it as regions"
-        )
     xy = np.array(places, dtype=np.float64).reshape(-1, 2)
     features = [feature for _, feature, _ in found]
-    return Dots.new(
+    dots = Dots.new(
         xy[:, ::-1] - CORNER,
         id=fresh_ids([name for name, _, _ in found]),
         t=np.array([f.t for f in features], np.int64),
@@ -66,6 +77,7 @@ def _read(path: Path) -> Dots:
         state=np.array([_state(f) for f in features], np.str_),
         source=np.array([whole(str(f.metadata.get("source", ""))) for f in features], np.str_),
     )
+    return dots, others
 
 
 def _score(feature: Feature) -> float:

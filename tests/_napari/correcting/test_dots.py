@@ -5,87 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
 
 from celltally._napari.compat import camera
-from celltally._napari.layers import dots_layer, kept
-from celltally._napari.planes import key_of
-from tests._napari.conftest import CELLS
-from tests._napari.mouse import LEFT, MOVE, PRESS, RELEASE, RIGHT, canvas_of, click, drag, mouse, on_canvas
 
 pytestmark = pytest.mark.gui
 
+#: Where the cells of the fake prediction are.
+CELLS = np.array([[20.0, 30.0], [50.0, 80.0], [90.0, 40.0], [100.0, 130.0]])
+LEFT = Qt.MouseButton.LeftButton
 SHIFT, ALT = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.AltModifier
 CTRL = Qt.KeyboardModifier.ControlModifier
-
-
-class Window:
-    """A counted image in a window that is seen, with the tool in hand."""
-
-    def __init__(self, tally, qtbot):
-        self.tally, self.viewer, self.qtbot = tally, tally.viewer, qtbot
-        self.image = tally.image.layer
-        self.key = key_of(self.image)
-        self.edits = []
-        tally.correcting.edited.connect(lambda key, edit: self.edits.append((key, edit)))
-
-    @property
-    def layer(self):
-        return dots_layer(self.viewer.layers, self.key)
-
-    @property
-    def work(self):
-        return self.tally.correcting.work(self.key)
-
-    def states(self):
-        return self.work.dots.state.tolist()
-
-    def click(self, yx, *args):
-        click(self.viewer, self.image, yx, *args)
-
-    def drag(self, *places, **options):
-        drag(self.viewer, self.image, *places, **options)
-
-    def press(self, key, modifiers=Qt.KeyboardModifier.NoModifier):
-        self.qtbot.keyClick(canvas_of(self.viewer), key, modifiers)
-
-    def point(self, yx):
-        mouse(self.viewer, MOVE, on_canvas(self.viewer, self.image, yx), Qt.MouseButton.NoButton)
-
-    def settle(self):
-        self.qtbot.waitUntil(lambda: not self.tally.correcting.waits)
-        self.qtbot.waitUntil(lambda: self.tally.regions.settled)
-
-    def actions(self):
-        return [edit.action for _, edit in self.edits]
-
-    def agree(self):
-        """The layer shows what is in the work, and no edit is due."""
-        self.settle()
-        written = kept(self.layer, "written")
-        assert sorted(written.id) == sorted(self.work.dots.id)
-        assert list(self.layer.features["id"]) == written.id.tolist()
-        assert list(self.layer.features["state"]) == written.state.tolist()
-        np.testing.assert_allclose(self.layer.data[:, -2:], written.yx)
-        symbols = {"proposed": "disc", "confirmed": "square", "added": "diamond",
-                   "moved": "triangle_up", "removed": "x"}  # fmt: skip
-        assert [str(s) for s in self.layer.symbol] == [symbols[s] for s in written.state]
-
-
-@pytest.fixture
-def window(make_napari_viewer, counter, open_tally, image, press, qtbot):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1100, 800)
-    tally = open_tally(viewer)
-    viewer.add_image(image, name="cells", scale=(0.5, 0.5), translate=(10, 20))
-    press(tally)
-    viewer.reset_view()
-    QApplication.processEvents()
-    window = Window(tally, qtbot)
-    qtbot.mouseClick(tally.correct.correct_button, LEFT)
-    assert tally.correct.correct_button.isChecked()
-    assert viewer.layers.selection.active is window.layer
-    return window
 
 
 def test_click_adds_and_drag_beside_dots_moves_the_view(window):
@@ -117,36 +46,32 @@ def test_dragging_a_dot_moves_it_in_one_edit(window):
 
 
 def test_nothing_is_written_while_a_dot_is_dragged(window):
-    path = [on_canvas(window.viewer, window.image, yx) for yx in (CELLS[0], (30, 40), (40, 60))]
-    mouse(window.viewer, MOVE, path[0], Qt.MouseButton.NoButton)
-    mouse(window.viewer, PRESS, path[0])
-    mouse(window.viewer, MOVE, path[1])
+    window.begin_drag(CELLS[0], (30.0, 40.0))
     held = np.array(window.layer.data[0])
     window.tally.correcting.propose(window.key, window.work.dots[1:])  # meanwhile
     window.qtbot.wait(120)
     np.testing.assert_array_equal(window.layer.data[0], held)
-    mouse(window.viewer, MOVE, path[2])
-    mouse(window.viewer, RELEASE, path[2])
+    window.end_drag((40.0, 60.0))
     window.agree()
     assert sorted(window.states()) == ["moved", "proposed", "proposed", "proposed"]
 
 
 def test_right_click_removes_and_brings_back(window):
-    window.click(CELLS[1], RIGHT)
+    window.right_click(CELLS[1])
     assert window.states() == ["proposed", "removed", "proposed", "proposed"]
     assert str(window.layer.symbol[1]) == "x"
     assert window.tally.result.n_dots == 3
     window.agree()
-    window.click(CELLS[1], RIGHT)
+    window.right_click(CELLS[1])
     assert window.states()[1] == "confirmed"
-    window.click((5.0, 150.0), RIGHT)  # beside every dot
+    window.right_click((5.0, 150.0))  # beside every dot
     assert window.actions() == ["remove", "bring back"]
     window.agree()
 
 
 def test_an_added_dot_that_is_removed_vanishes_and_comes_back_by_undo(window):
     window.click((60.0, 20.0))
-    window.click((60.0, 20.0), RIGHT)
+    window.right_click((60.0, 20.0))
     assert len(window.work.dots) == len(window.layer.data) == 4
     window.press(Qt.Key.Key_Z, CTRL)
     assert window.states() == ["proposed"] * 4 + ["added"]
@@ -176,6 +101,16 @@ def test_a_lasso_selects_what_is_in_it(window, qtbot):
     window.drag(*around)
     assert set(window.layer.selected_data) == {0, 2}
     assert window.edits == []
+
+
+def test_a_layer_that_was_hidden_for_a_moment_is_corrected_as_before(window):
+    window.layer.visible = False
+    window.layer.visible = True
+    assert window.tally.correct.correct_button.isChecked()
+    window.right_click(CELLS[1])
+    window.click((60.0, 20.0))
+    assert window.actions() == ["remove", "add"]
+    window.agree()
 
 
 def test_confirming_the_selection_or_the_dot_under_the_mouse(window):
@@ -214,7 +149,7 @@ def test_undo_and_redo_of_many_edits(window):
     for place in places:
         window.click(place)
         before.append(window.work.dots)
-    window.click(CELLS[1], RIGHT)
+    window.right_click(CELLS[1])
     for _ in range(6):
         window.press(Qt.Key.Key_Z, CTRL)
     assert window.work.dots.id.tolist() == before[0].id.tolist()
