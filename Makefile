@@ -47,7 +47,7 @@ export QT_API := $(QT)
 export PYTEST_QT_API := $(QT)
 
 .DEFAULT_GOAL := help
-.PHONY: help system install demo test lint format screenshots bench clean
+.PHONY: help system imagej install demo test lint format screenshots bench clean
 
 help: ## this list
 	@echo "Celltally. Each of these does its own set-up first:"
@@ -71,6 +71,16 @@ system:
 	    || echo "Not all of them could be installed; without them a window may not open."; \
 	else \
 	  echo "A window needs system packages that are missing here; have them installed:$$missing."; \
+	fi
+
+# A test opens exported files in ImageJ. It is skipped where that is missing, and so no error.
+imagej: | system
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && command -v dpkg-query >/dev/null \
+	  && ! dpkg-query -W -f='$${Status}\n' imagej 2>/dev/null | grep -q '^install ok installed'; then \
+	  echo "Installing ImageJ, which a test opens exported files in."; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends imagej >/dev/null; } \
+	    || echo "ImageJ could not be installed; its test is skipped."; \
 	fi
 
 $(STAMP): pyproject.toml | system
@@ -100,7 +110,7 @@ else
 	$(BIN)/celltally demo
 endif
 
-test: $(STAMP) ## every test, those of the window included
+test: $(STAMP) | imagej ## every test, those of the window included
 	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, and the walls between the rooms

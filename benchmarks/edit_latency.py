@@ -48,7 +48,7 @@ def main() -> int:
     # 4,900 dots in the middle, where we look, so that those added fit in; all others around it.
     yx = rng.uniform(0, SIDE, (DOTS, 2))
     inside = SHOWN - EDITS
-    yx[:inside] = rng.uniform(0.4 * SIDE, 0.6 * SIDE, (inside, 2))
+    yx[:inside] = rng.uniform(0.42 * SIDE, 0.58 * SIDE, (inside, 2))
     around = np.abs(yx[inside:] - SIDE / 2).max(axis=1) < 0.15 * SIDE
     yx[inside:][around, 0] = rng.uniform(0, 0.3 * SIDE, int(around.sum()))
     dots = Dots.new(yx, source="ab" * 32, score=rng.random(DOTS))
@@ -62,13 +62,14 @@ def main() -> int:
     layer = dots_layer(viewer.layers, key)
     viewer.layers.selection.active = layer
     _wait(QApplication, 0.5)
-    print(f"{len(layer.data)} dots in the layer, {len(dots)} in the work")
+    shown = len(layer.data)
+    print(f"{shown} dots in the layer, {len(dots)} in the work")
 
     def places() -> np.ndarray:
         return rng.uniform(0.45 * SIDE, 0.55 * SIDE, (1, 2))
 
     def row() -> np.ndarray:
-        return rng.integers(0, inside, 1)
+        return rng.integers(0, shown, 1)
 
     kinds: dict[str, Callable[[], None]] = {
         "add": lambda: correcting.add(key, places()),

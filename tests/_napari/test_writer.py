@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from napari.layers import Points
+from napari.layers import Points, Shapes
+from npe2 import PluginManifest
 
+from celltally._napari import writer
 from celltally._napari.layers import points_of_file
+from celltally._napari.layers.files import regions_of_file
 from celltally._napari.writer import save_points
 from celltally.batch.outputs import check_replaceable
 from celltally.errors import UserError
-from celltally.io import read_dots, write_dots
-from celltally.types import Dots
+from celltally.io import read_dots, read_regions, recognised, write_dots
+from celltally.types import Dots, Region
 
 SHA = "ab" * 32
 
@@ -96,3 +101,91 @@ def test_deleting_in_a_viewer_and_saving_over_the_file(tmp_path, found, manifest
         check_replaceable([path], [], None)
     (again,) = viewer.open(path, plugin="celltally")
     assert len(again.data) == 3
+
+
+# ---- other programs' formats ----
+
+
+def manifest_writers():
+    import celltally
+
+    path = Path(celltally.__file__).parent / "napari.yaml"
+    contributions = PluginManifest.from_file(path).contributions
+    commands = {command.id: command.python_name for command in contributions.commands}
+    return [
+        (commands[writer.command].partition(":")[2], writer.filename_extensions[0], writer)
+        for writer in contributions.writers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "suffix"),
+    [(f, s) for f, s, w in manifest_writers() if w.layer_types == ["points"]],
+)
+def test_every_writer_of_points_writes_its_format(tmp_path, found, function, suffix):
+    data, settings = points_of_file(found, "a")
+    data, meta, _ = Points(data, **settings).as_layer_data_tuple()
+    (path,) = getattr(writer, function)(str(tmp_path / "a"), data, meta)
+    assert path == str(tmp_path / f"a{suffix}")
+    got = read_dots(path)
+    assert sorted(np.rint(got.yx).tolist()) == sorted(np.rint(found.yx).tolist())
+    assert recognised(path).title or suffix == ".csv"
+
+
+def test_what_is_lost_is_told(tmp_path, found, monkeypatch):
+    told = []
+    monkeypatch.setattr(writer, "show_info", told.append)
+    data, settings = points_of_file(found, "a")
+    data, meta, _ = Points(data, **settings).as_layer_data_tuple()
+    writer.save_cell_counter(str(tmp_path / "a.xml"), data, meta)
+    assert "whole pixels only" in told[0]
+    writer.save_points(str(tmp_path / "a.csv"), data, meta)
+    assert len(told) == 1
+
+
+def test_cell_counter_gets_the_name_of_the_image(tmp_path, found):
+    data, settings = points_of_file(found, "field 1.tif dots")
+    data, meta, _ = Points(data, **settings).as_layer_data_tuple()
+    writer.save_cell_counter(str(tmp_path / "a.xml"), data, meta)
+    assert "<Image_Filename>field 1.tif<" in (tmp_path / "a.xml").read_text()
+
+
+def test_points_of_others_are_dots_as_well(tmp_path):
+    layer = Points([[2, 5, 1.5, 2], [2, 6, 3, 4]], features={"class": ["dead", None]})
+    data, meta, _ = layer.as_layer_data_tuple()
+    writer.save_qupath(str(tmp_path / "a.geojson"), data, meta)
+    got = read_dots(tmp_path / "a.geojson")
+    assert got.yx.tolist() == [[1.5, 2], [3, 4]]
+    assert (got.t.tolist(), got.z.tolist()) == ([2, 2], [5, 6])
+    assert got.label.tolist() == ["dead", "cell"]
+    layer = Points(np.empty((0, 2)))
+    data, meta, _ = layer.as_layer_data_tuple()
+    writer.save_qupath(str(tmp_path / "b.geojson"), data, meta)
+    assert len(read_dots(tmp_path / "b.geojson")) == 0
+
+
+def test_shapes_are_regions(tmp_path):
+    layer = Shapes(
+        [[[0, 0], [0, 10], [10, 10], [10, 0]], [[0, 0], [0, 20], [10, 20], [10, 0]]],
+        shape_type=["rectangle", "ellipse"],
+        features={"name": ["one", "two"], "kind": ["reviewed", "nonsense"], "stated": [3, np.nan]},
+    )
+    data, meta, _ = layer.as_layer_data_tuple()
+    (path,) = writer.save_shapes(str(tmp_path / "a"), data, meta)
+    assert path.endswith("a.geojson")
+    one, two = read_regions(path)
+    assert (one.kind, one.name, one.stated) == ("reviewed", "one", 3)
+    assert one.polygon.tolist() == [[0, 0], [0, 10], [10, 10], [10, 0]]
+    assert (two.kind, two.stated, len(two.polygon)) == ("count", None, 72)
+
+
+def test_regions_that_were_read_keep_their_ids(tmp_path):
+    square = np.array([[0.0, 0.0], [0.0, 10.0], [10.0, 10.0], [10.0, 0.0]])
+    regions = [Region(square, "audit", "one", t=1, z=2), Region(square, t=1, z=4)]
+    data, settings, _ = regions_of_file(regions, "a")
+    data, meta, _ = Shapes(data, **settings).as_layer_data_tuple()
+    writer.save_shapes(str(tmp_path / "a.geojson"), data, meta)
+    got = read_regions(tmp_path / "a.geojson")
+    assert [r.id for r in got] == [r.id for r in regions]
+    assert [r.kind for r in got] == ["audit", "count"]
+    assert [r.z for r in got] == [2, 4]

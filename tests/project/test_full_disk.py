@@ -136,7 +136,7 @@ def test_a_count_with_its_maps(store, image_id, dots):
 @pytest.mark.skipif(os.name == "nt", reason="there is no such limit")
 @pytest.mark.parametrize("spare", [1, 1000, 20_000])
 def test_a_new_project(path, spare):
-    with no_larger_files(spare), pytest.raises(UserError, match="room|space"):
+    with no_larger_files(spare), pytest.raises(UserError, match=r"room|space"):
         Store(path)
     with Store(path) as store:  # nothing half made is in its way
         assert all_images(store) == []
@@ -151,7 +151,7 @@ def test_without_room_for_a_copy_a_project_is_not_migrated(path, monkeypatch):
     version = schema.VERSION
     monkeypatch.setattr(schema, "VERSION", version + 1)
     monkeypatch.setattr(schema, "MIGRATIONS", {version: lambda _: None})
-    with no_larger_files(100_000), pytest.raises(UserError, match="room|space"):
+    with no_larger_files(100_000), pytest.raises(UserError, match=r"room|space"):
         Store(path)
     left = {p.name for p in path.parent.iterdir()}
     assert not {name for name in left if "bak" in name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import replace
@@ -31,6 +32,8 @@ from celltally.project.study import (
 )
 from celltally.types import Dots
 
+#: Of images.
+NUMBERS = itertools.count(1000)
 LOCK = Lock("tiny", "a" * 64, diameter_px=12.0)
 
 
@@ -225,7 +228,7 @@ def test_the_suggested_lock_is_what_most_were_counted_with(store, count_image):
 
 def row(count, *, t=0, z=0, region="", number=None, area=1e6, **columns):
     names = {k: columns.pop(k) for k in list(columns) if k in ("condition", "replicate", "well")}
-    number = number if number is not None else abs(hash((count, t, z, *names.values()))) % 10**9
+    number = next(NUMBERS) if number is None else number
     entry = ImageEntry(number, f"{number}.tif", pixel_size_um=(1.0, 1.0), further=columns, **names)
     return StudyRow(entry, Figures(number, t, z, region_id=region, count=count, area_px=area), None)
 
@@ -273,6 +276,8 @@ def test_images_without_a_value_are_left_out_and_told():
 def test_groups_are_in_the_order_of_their_numbers():
     found = groups([row(n, dose=d) for n, d in ((1, "10"), (2, "9"), (3, "100"))], ("dose",))
     assert [g.key for g in found] == [("9",), ("10",), ("100",)]
+    found = groups([row(1, condition=c) for c in ("wild type", "B10", "b2", "")])
+    assert [g.label for g in found] == ["(none)", "b2", "B10", "wild type"]
 
 
 def test_groups_may_be_of_densities():

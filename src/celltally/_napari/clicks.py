@@ -65,4 +65,6 @@ class Clicks:
 def _correcting(viewer: Any) -> bool:
     """Whether clicks set and remove dots now."""
     layer = viewer.layers.selection.active
-    return layer is not None and own_role(layer) == "dots" and bool(kept(layer, "tool"))
+    if layer is None or own_role(layer) == "audit dots":
+        return layer is not None
+    return own_role(layer) == "dots" and bool(kept(layer, "tool"))

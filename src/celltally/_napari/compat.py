@@ -59,3 +59,12 @@ def from_file(path: Any) -> AbstractContextManager[None]:
     except ImportError:
         return nullcontext()
     return layer_source(path=str(path))
+
+
+def unrefreshed(layer: Any) -> AbstractContextManager[Any]:
+    """Keep a layer from being drawn while several things in it change; refresh it afterwards.
+
+    Older versions draw it each time, which takes longer and does no harm.
+    """
+    block = getattr(layer, "_block_refresh", None)
+    return nullcontext() if block is None else block()

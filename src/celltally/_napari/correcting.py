@@ -37,6 +37,7 @@ from celltally._napari.layers.place import lead_in_view
 from celltally._napari.planes import Plane
 from celltally._napari.shown_dots import ShownDots, Subject
 from celltally.project.edits import Edit, Work, region_record
+from celltally.project.propose import PlaneOf, Proposal, propose
 from celltally.types import Dots, Region
 
 __all__ = ["Correcting", "Figures"]
@@ -163,8 +164,10 @@ class Correcting(QObject):
     def look_at(self, key: str, plane: Plane) -> None:
         """Give the figures of another plane of an image."""
         subject = self._subjects.get(key)
-        if subject is not None and subject.plane.position != plane.position:
-            subject.plane = plane
+        if subject is None:
+            return
+        before, subject.plane = subject.plane, plane
+        if (before.position, before.z_method) != (plane.position, plane.z_method):
             self.changed.emit(key)
 
     def forget(self, key: str) -> None:
@@ -181,16 +184,19 @@ class Correcting(QObject):
         return self._subjects.get(key or "")
 
     def figures(self, key: str) -> Figures:
-        """Return the figures of the plane that was counted."""
+        """Return the figures of the plane that is looked at, or of what it was counted with."""
         dots = self.in_plane(key)
         removed = int(np.count_nonzero(dots.state == "removed"))
         return Figures(len(dots) - removed, int(np.count_nonzero(dots.state == "added")), removed)
 
     def in_plane(self, key: str) -> Dots:
-        """Return the dots of the plane that was counted, those that were removed included."""
+        """Return the dots that were counted together, those that were removed included.
+
+        Those of the plane that is looked at; of a projection or merged planes, of all z.
+        """
         subject = self._subjects[key]
-        dots, plane = subject.work.dots, subject.plane
-        here = (dots.t == plane.index("T")) & (dots.z == plane.index("Z"))
+        dots = subject.work.dots
+        here = subject.plane.own(dots)
         return dots if here.all() else dots[here]
 
     # ---- what a human does ----
@@ -300,41 +306,40 @@ class Correcting(QObject):
     # ---- what is proposed ----
 
     def propose(
-        self, key: str, dots: Dots, plane: Plane | None = None, diameter_px: float | None = None
-    ) -> Edit | None:
-        """Put other proposals in place of those in a plane; what a human touched stays.
+        self,
+        key: str,
+        dots: Dots,
+        planes: Sequence[PlaneOf] | None = None,
+        diameter_px: float | None = None,
+    ) -> Proposal:
+        """Put other proposals in place of those in some planes; what a human touched stays.
 
         Parameters
         ----------
         key
             Of the image.
         dots
-            The proposals, all in the plane.
-        plane
-            The one that was counted; None: the one before.
+            The proposals, all in these planes.
+        planes
+            Those that were counted, see ``project.propose``; None: the one that is looked at.
         diameter_px
             Cell diameter; None: the one before.
 
         Returns
         -------
-        Edit or None
-            What has changed; None where nothing has.
+        Proposal
+            What has changed.
         """
         subject = self._subjects[key]
         self.catch(key)
-        subject.plane, subject.diameter_px = (
-            plane or subject.plane,
-            diameter_px or subject.diameter_px,
+        subject.diameter_px = diameter_px or subject.diameter_px
+        proposal = propose(
+            subject.work, dots, subject.diameter_px, planes=planes or [_place(subject.plane)]
         )
-        work = subject.work
-        edit = corrections.propose_dots(
-            work.dots, dots, work.regions, subject.diameter_px,
-            subject.plane.index("T"), subject.plane.index("Z"),
-        )  # fmt: skip
-        if edit is not None:
+        if proposal.edit.changes:
             self._know_classes(dots.label)
-            self._do(key, edit)
-        return edit
+            self._do(key, proposal.edit)
+        return proposal
 
     # ---- what happens to the layers ----
 
@@ -388,13 +393,12 @@ class Correcting(QObject):
             self._catching.ask(key)
 
     def _catch_dots(self, key: str, subject: Subject, layer: Points) -> None:
-        edit = corrections.from_layer(
-            kept(layer, "written"), dots_of(layer), subject.work.dots, self.author
-        )
+        now = dots_of(layer)
+        edit = corrections.from_layer(kept(layer, "written"), now, subject.work.dots, self.author)
         if edit is not None:
             subject.work.do(edit)
             self._know_classes([c.after["class"] for c in edit.changes if c.after is not None])
-        self.shown.put(key)
+        self.shown.rewrite(key, now, () if edit is None else edit.changes)
         if edit is not None:
             self.edited.emit(key, edit)
             self.changed.emit(key)
@@ -445,6 +449,10 @@ class Correcting(QObject):
         if new:
             self.classes += new
             self.classes_changed.emit()
+
+
+def _place(plane: Plane) -> PlaneOf:
+    return plane.index("T"), None if plane.z_method == "projection" else plane.index("Z")
 
 
 def _same(one: Region, other: Region) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from celltally.density.inside import inside_any
 from celltally.project.edits import Change, Edit, diff_dots, diff_regions, dot_record
@@ -26,7 +25,6 @@ __all__ = [
     "edit_of",
     "from_layer",
     "move_dots",
-    "propose_dots",
     "remove_dots",
     "words",
 ]
@@ -156,44 +154,6 @@ def change_regions(before: Sequence[Region], after: Sequence[Region], dots: Dots
     actions = {_region_action(change) for change in changes}
     action = actions.pop() if len(actions) == 1 else "change"
     return Edit(action, (*changes, *confirmed))
-
-
-def propose_dots(
-    known: Dots, proposed: Dots, regions: Sequence[Region], diameter_px: float, t: int, z: int
-) -> Edit | None:
-    """Put other proposals in place of those of a plane; what a human has touched stays.
-
-    Parameters
-    ----------
-    known
-        All dots of the image.
-    proposed
-        The new proposals, all in the plane.
-    regions
-        Of the image. Where it was reviewed, nothing is proposed, and nothing changes.
-    diameter_px
-        Proposals nearer than half of it to a dot that a human has touched, or removed, are
-        left out.
-    t, z
-        The plane.
-
-    Returns
-    -------
-    Edit or None
-        Of kind ``system``.
-    """
-    here = (known.t == t) & (known.z == z)
-    reviewed = [r for r in regions if r.by_dots and (r.t, r.z) == (t, z)]
-    free = here & (known.state == "proposed") & ~within(known, reviewed)
-    old, touched = known[free], known[here & ~free]
-    outlines = [region.polygon for region in reviewed]
-    new = proposed[~inside_any(proposed.yx, outlines)] if outlines else proposed
-    new = new[~np.isin(new.id, known.id[~free])]
-    if len(touched) and len(new):
-        nearest, _ = cKDTree(touched.yx).query(new.yx)
-        new = new[nearest >= diameter_px / 2]
-    changes = diff_dots(old, new)
-    return Edit("propose", changes, kind="system") if changes else None
 
 
 def within(dots: Dots, regions: Sequence[Region]) -> NDArray[np.bool_]:

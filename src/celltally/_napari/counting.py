@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from celltally._napari.planes import Plane, in_plane
+from celltally._napari.planes import Plane, iter_in_plane
 from celltally._napari.preload import preload_torch
 from celltally.errors import UserError
+from celltally.progress import drain
 from celltally.record import ModelRecord
 from celltally.types import Dots, Prediction, Progress
 
@@ -120,19 +121,24 @@ def count_job(
 
     model = load_record(record)
     yield Progress(0, 0, "Reading the image")
-    pixels = plane.read()
+    pixels = yield from plane.iter_read()
     yield Progress(0, 0, "Counting")
     prediction = yield from iter_predict(model, pixels, diameter_px=diameter_px, image=name)
     yield Progress(1, 1, "Placing the dots")
-    return with_dots(prediction, plane)
+    return (yield from _iter_with_dots(prediction, plane))
 
 
 def with_dots(prediction: Prediction, plane: Plane) -> PlaneCount:
     """Find the dots that a threshold may pick from, and its default."""
+    return drain(_iter_with_dots(prediction, plane))
+
+
+def _iter_with_dots(prediction: Prediction, plane: Plane) -> Generator[Progress, None, PlaneCount]:
     from celltally.density import dots_from_prediction
     from celltally.density.peaks import threshold_for_count
 
-    dots = in_plane(dots_from_prediction(prediction, -np.inf), plane)
+    dots = dots_from_prediction(prediction, -np.inf)
+    dots = yield from iter_in_plane(dots, plane, prediction.diameter_px)
     dots = dots[np.argsort(-dots.score, kind="stable")]
     return PlaneCount(prediction, plane, dots, threshold_for_count(dots.score, prediction.count))
 

@@ -51,10 +51,23 @@ class Docked(QWidget):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._area = scroll
+        self._instead: QWidget | None = None
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(WIDTH)
+
+    def show_instead(self, part: QWidget | None) -> None:
+        """Show a part in the place of all others; None: all others again."""
+        outer = self.layout()
+        before = self._instead
+        if before is not None and before is not part:
+            before.hide()
+        self._instead = part
+        if part is not None and outer is not None:
+            outer.addWidget(part)
+            part.show()
+        self._area.setVisible(part is None)
 
     def bring_into_view(self, part: QWidget) -> None:
         """Scroll until a part is seen, where it is laid out already."""

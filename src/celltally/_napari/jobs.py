@@ -239,9 +239,9 @@ class InOrder(QObject):
         on_failed: Callable[[Exception], None] = _ignore,
         must: bool = False,
     ) -> None:
-        """Put something at the end of the line."""
-        self._untold += 1
+        """Put something at the end of the line; may be called on any thread."""
         with self._changed:
+            self._untold += 1
             self._line.append(_Task(work, on_done, on_failed, must))
             self._changed.notify()
 
@@ -297,7 +297,8 @@ class InOrder(QObject):
             self._over.emit(task, result, _Trouble(error, over=not self._stuck) if error else None)
 
     def _tell(self, task: _Task, result: Any, trouble: _Trouble | None) -> None:
-        self._untold -= trouble is None or trouble.over
+        with self._changed:
+            self._untold -= trouble is None or trouble.over
         try:
             if trouble is None:
                 task.on_done(result)

@@ -12,9 +12,8 @@ from celltally._napari.correcting import Correcting
 from celltally._napari.counting import PlaneCount
 from celltally._napari.export import image_name
 from celltally._napari.planes import Plane, key_of
-from celltally._napari.results import Results
-from celltally._napari.saving import Restored, Saving
-from celltally.types import Interval
+from celltally._napari.results import NOT_KEPT, Results
+from celltally._napari.saving import Keeper, Restored, Saving
 
 __all__ = ["Keeping"]
 
@@ -87,7 +86,7 @@ class Keeping(QObject):
         """Load the count of a plane that the project keeps; whether there is one."""
         key = key_of(layer)
         count = self._results.stored(key, plane)
-        if count is None:
+        if count is None or count.id == NOT_KEPT:
             return False
         if count.id in self._loading:
             return True
@@ -95,34 +94,30 @@ class Keeping(QObject):
 
         def loaded(found: Any) -> None:
             self._loading.discard(count.id)
-            if found is None or self._results.at(key, plane.position) is not None:
-                return
+            now = self._results.stored(key, plane)
+            if found is None or now is None or now.id != count.id:
+                return  # it was counted again meanwhile
             prediction, candidates = found
             counted = PlaneCount(
                 replace(prediction, image=image_name(layer)),
-                replace(plane, channel=count.channel or None),
+                replace(plane, channel=count.channel or None, z_method=count.z_method),
                 candidates,
                 count.default_threshold,
             )
-            self._results.put(key, counted, count.threshold)
+            self._results.put(key, counted, now.threshold, kept=True)
             self.loaded.emit(key)
 
         self._saving.load(count, loaded)
         return True
 
-    def keep_count(self, layer: Image, counted: PlaneCount, interval: Interval) -> None:
-        """Keep what was counted."""
-        from celltally import intervals
-
+    def keeper(self, layer: Image) -> Keeper | None:
+        """Return what keeps counts of an image, from any thread; None in a read-only project."""
         self._known.add(key_of(layer))
-        prediction, unlike = counted.prediction, None
-        if prediction.calibration is not None and prediction.calibration.ranges:
-            unlike = bool(intervals.unlike(prediction, prediction.calibration))
-        self._saving.keep_count(layer, counted, interval, unlike=unlike)
+        return None if self._saving.read_only else self._saving.keeper(layer)
 
     def keep_threshold(self, layer: Image, plane: Plane, threshold: float) -> None:
         """Keep where the threshold of a plane stands."""
-        self._saving.keep_threshold(layer, plane.index("T"), plane.index("Z"), threshold)
+        self._saving.keep_threshold(layer, plane, threshold)
 
     def forget(self, key: str) -> None:
         """Forget an image that was closed."""

@@ -30,6 +30,17 @@ def ink_of(viewer: Any) -> Ink:
     return Ink(theme.background.as_hex(), theme.text.as_hex())
 
 
+class _Canvas(QLabel):
+    """Tells when it has another size: when the window has, or the words below need more room."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802  (Qt's name)
+        """Tell of it."""
+        super().resizeEvent(event)
+        self.resized.emit()
+
+
 class PictureView(QWidget):
     """Shows a plot, or says why there is none.
 
@@ -52,7 +63,7 @@ class PictureView(QWidget):
         self._paint: Paint | None = None
         self._job: Job | None = None
         self.picture: Picture | None = None
-        self.label = QLabel()
+        self.label = _Canvas()
         self.label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.message = wrapped(name="picture_message")
@@ -64,6 +75,7 @@ class PictureView(QWidget):
         self._steady.setSingleShot(True)
         self._steady.setInterval(_STEADY)
         self._steady.timeout.connect(self._draw)
+        self.label.resized.connect(self._resized)
 
     def sizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
         """Return a size at which a plot can be read."""
@@ -79,9 +91,8 @@ class PictureView(QWidget):
         self._paint = paint
         self._steady.start(0)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802  (Qt's name)
+    def _resized(self) -> None:
         """Draw it anew when the size holds."""
-        super().resizeEvent(event)
         if self._paint is not None:
             self._steady.start(_STEADY)
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Layer
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from celltally._napari.checks import shape_problem, view_problem
 from celltally.errors import UserError
 from celltally.io import COLOURS, guess_channel, leading_axes, select_pixels
 from celltally.io._axes import micrometres
-from celltally.types import Dots
+from celltally.io.planes import iter_brightest, iter_highest
+from celltally.progress import drain
+from celltally.types import Dots, Progress
 from celltally.types import Image as Pixels
 
 __all__ = [
     "Plane",
     "channel_choices",
     "in_plane",
+    "iter_in_plane",
     "key_of",
     "pixel_size_um",
     "plane_at",
@@ -34,13 +37,16 @@ _LETTERS = {
     **dict.fromkeys(("c", "channel", "channels"), "C"),
     **dict.fromkeys(("z", "plane"), "Z"),
 }
+#: The brightest plane at a dot of a projection is looked for in a square of this side, in cell
+#: diameters.
+_LOOK_AROUND = 0.25
 #: What an axis without a label is called.
 _WORDS = {"T": "t", "C": "channel", "Z": "z"}
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One plane of an image layer; ``read`` may be called on any thread.
+    """One plane of an image layer, or its projection; ``read`` may be called on any thread.
 
     Attributes
     ----------
@@ -58,6 +64,9 @@ class Plane:
         Which colour of RGB was chosen, one of ``io.COLOURS``; None for all.
     shape
         ``(height, width)``.
+    z_method
+        ``plane``; ``projection``: of every pixel the largest value over z; or ``merged``: this
+        plane is counted, and its dots are merged with those of the others over z.
     """
 
     data: Any
@@ -67,14 +76,42 @@ class Plane:
     rgb: bool
     channel: str | None
     shape: tuple[int, int]
+    z_method: str = "plane"
 
     def read(self) -> NDArray[Any]:
-        """Read the pixels, ``(H, W)`` or ``(H, W, 3)``; loads this plane only."""
-        pixels = np.asarray(self.data[self.position])
+        """Read the pixels, ``(H, W)`` or ``(H, W, 3)``; see ``iter_read``."""
+        return drain(self.iter_read())
+
+    def iter_read(self) -> Generator[Progress, None, NDArray[Any]]:
+        """Read the pixels; loads this plane only, of a projection one plane after the other."""
+        if self.z_method != "projection":
+            return self._read_at(None)
+        return (yield from iter_highest(self._read_at, range(self.depth)))
+
+    def _read_at(self, z: int | None) -> NDArray[Any]:
+        pixels = np.asarray(self.data[self.position if z is None else self.moved(z=z).position])
         if not self.rgb:
             return pixels
         colours = Pixels(pixels, axes="YXS", name="")
         return select_pixels(colours, channel=self.channel or "colour")
+
+    def moved(self, *, t: int | None = None, z: int | None = None) -> Plane:
+        """Return the plane at another time point or z, as far as there are such axes."""
+        wanted = {"T": t, "Z": z}
+        position = tuple(
+            index if (other := wanted.get(letter)) is None else other
+            for letter, index in zip(self.axes, self.position, strict=True)
+        )
+        return replace(self, position=position)
+
+    def length(self, letter: str) -> int:
+        """Length of the axis of a letter; 1 where there is none."""
+        return int(self.data.shape[self.axes.index(letter)]) if letter in self.axes else 1
+
+    @property
+    def depth(self) -> int:
+        """Number of planes along z."""
+        return self.length("Z")
 
     def guess_channel(self) -> str | None:
         """Guess which colour shows the cells; None for all of them."""
@@ -87,18 +124,55 @@ class Plane:
     @property
     def text(self) -> str:
         """``t 3, z 0``; empty for a plain image. There is no choice on an axis of length 1."""
-        axes = zip(self.names, self.position, self.data.shape, strict=False)
-        return ", ".join(f"{name} {index}" for name, index, length in axes if length > 1)
+        axes = zip(self.names, self.position, self.data.shape, self.axes, strict=False)
+        return ", ".join(
+            "projection over z"
+            if letter == "Z" and self.z_method == "projection"
+            else f"{name} {index}"
+            for name, index, length, letter in axes
+            if length > 1
+        )
 
     def index(self, letter: str) -> int:
         """Index along the axis of a letter; 0 where there is none."""
         return self.position[self.axes.index(letter)] if letter in self.axes else 0
+
+    @property
+    def z_word(self) -> str:
+        """What a table has in its column z: the index, or ``max`` for a projection."""
+        return "max" if self.z_method == "projection" else str(self.index("Z"))
+
+    def are_at(self, leads: ArrayLike) -> NDArray[np.bool_]:
+        """Which places ``(n, axes)`` along the axes before the last two are in this plane.
+
+        A projection is of all z.
+        """
+        there = np.rint(np.asarray(leads, dtype=float)).astype(int)
+        same = there.reshape(-1, len(self.position)) == np.asarray(self.position, dtype=int)
+        if self.z_method == "projection" and "Z" in self.axes:
+            same[:, self.axes.index("Z")] = True
+        return np.asarray(same.all(axis=1))
+
+    def own(self, dots: Dots) -> NDArray[np.bool_]:
+        """Which dots belong to what was counted: those of the plane, or of all z."""
+        here = dots.t == self.index("T")
+        return here & (dots.z == self.index("Z")) if self.z_method == "plane" else here
 
 
 def in_plane(dots: Dots, plane: Plane) -> Dots:
     """Dots with the time point and z plane that they were counted in."""
     n = len(dots)
     return replace(dots, t=np.full(n, plane.index("T")), z=np.full(n, plane.index("Z")))
+
+
+def iter_in_plane(dots: Dots, plane: Plane, diameter_px: float) -> Generator[Progress, None, Dots]:
+    """Give dots their time point and z: of a projection the z where each is brightest."""
+    placed = in_plane(dots, plane)
+    if plane.z_method != "projection" or plane.depth == 1:
+        return placed
+    window = max(1, round(_LOOK_AROUND * diameter_px))
+    z = yield from iter_brightest(plane._read_at, range(plane.depth), dots.yx, window_px=window)
+    return replace(placed, z=z)
 
 
 def key_of(layer: Layer) -> str:

@@ -126,7 +126,7 @@ def records(
             {
                 "image": one_line(prediction.image),
                 "t": str(plane.index("T")),
-                "z": str(plane.index("Z")),
+                "z": plane.z_word,
                 "region": one_line(row.name),
                 "kind": row.kind or "sum",
                 "count": number(measured.count, 4),

@@ -26,6 +26,7 @@ from celltally._napari.controls import (
     wrapped,
 )
 from celltally._napari.counting import PlaneCount
+from celltally._napari.dot_export import ask_for_density, ask_for_dots
 from celltally.types import Interval
 
 __all__ = ["ResultSection"]
@@ -40,7 +41,8 @@ class ResultSection(Section):
     threshold_changed = Signal(float)
     level_changed = Signal()
     save_counts = Signal(str)
-    save_dots = Signal(str)
+    save_dots = Signal(str, str)
+    save_density = Signal(str)
 
     def __init__(self) -> None:
         super().__init__("Result")
@@ -76,6 +78,7 @@ class ResultSection(Section):
             self.origin_label,
             self.note_label,
             self.buttons,
+            self.exports,
         ):
             self.column.addWidget(part)
         self.column.insertWidget(1, self.empty)
@@ -86,6 +89,7 @@ class ResultSection(Section):
             self.dots_label,
             self.slider_row,
             self.buttons,
+            self.exports,
         )
         self.clear()
 
@@ -112,13 +116,20 @@ class ResultSection(Section):
         self.counts_button.setToolTip(
             "Add this result as a row to a CSV file (a new one, or one that was saved here)."
         )
-        self.counts_button.clicked.connect(lambda: self._ask("counts", self.save_counts))
-        self.dots_button = QPushButton("Save dots…")
+        self.counts_button.clicked.connect(self._save_counts)
+        self.dots_button = QPushButton("Export dots…")
         self.dots_button.setToolTip(
-            "Save the positions of the dots as a CSV file, with what you moved, added or removed."
+            "Save the positions of the dots as a CSV file, with what you moved, added or removed, "
+            "or for Fiji, ImageJ, QuPath, cellfinder or Spotiflow."
         )
-        self.dots_button.clicked.connect(lambda: self._ask("dots", self.save_dots))
-        self.buttons = spread(self.copy_button, self.counts_button, self.dots_button)
+        self.dots_button.clicked.connect(self._export_dots)
+        self.density_button = QPushButton("Export density…")
+        self.density_button.setToolTip(
+            "Save the density as a float TIFF or OME-Zarr whose sum is the model's count."
+        )
+        self.density_button.clicked.connect(self._export_density)
+        self.buttons = spread(self.copy_button, self.counts_button)
+        self.exports = spread(self.dots_button, self.density_button)
 
     # ---- what is shown ----
 
@@ -235,15 +246,25 @@ class ResultSection(Section):
         clipboard: Any = QApplication.clipboard()
         clipboard.setText(self.copied())
 
-    def _ask(self, kind: str, signal: Any) -> None:
+    def _save_counts(self, *_: object) -> None:
         if self._counted is None:
             return
-        stem = Path(self._counted.prediction.image).stem or "image"
-        name, options = f"{stem} dots.csv", QFileDialog.Option(0)
-        if kind == "counts":  # a row is added: nothing is overwritten
-            name, options = "counts.csv", QFileDialog.Option.DontConfirmOverwrite
         path, _ = QFileDialog.getSaveFileName(
-            self, f"Save {kind}", name, "CSV files (*.csv)", options=options
-        )
+            self, "Save counts", "counts.csv", "CSV files (*.csv)",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # a row is added
+        )  # fmt: skip
         if path:
-            signal.emit(path)
+            self.save_counts.emit(path)
+
+    def _export_dots(self, *_: object) -> None:
+        if self._counted is not None and (found := ask_for_dots(self, self._stem())):
+            self.save_dots.emit(*found)
+
+    def _export_density(self, *_: object) -> None:
+        if self._counted is not None and (path := ask_for_density(self, self._stem())):
+            self.save_density.emit(path)
+
+    def _stem(self) -> str:
+        """Return what the names of files begin with."""
+        image = self._counted.prediction.image if self._counted is not None else ""
+        return Path(image).stem or "image"

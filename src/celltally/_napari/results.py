@@ -1,9 +1,13 @@
-"""What was counted, plane by plane, and where each plane's threshold stands. Free of Qt."""
+"""What was counted, plane by plane, and where each plane's threshold stands. Free of Qt.
+
+The newest count of a time point decides what is shown of it: planes that were counted by
+themselves, their projection over z, or planes whose dots are merged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +18,36 @@ from celltally._napari.planes import Plane
 if TYPE_CHECKING:
     from celltally.project.counts import StoredCount
 
-__all__ = ["Result", "Results"]
+__all__ = ["NOT_KEPT", "Known", "Result", "Results"]
+
+#: Number of a count that the project does not keep, or not yet: only its figures are known.
+NOT_KEPT = 0
+#: Results with their maps that are kept in memory of an image, beside the one in view and
+#: those that the project does not keep.
+MOST_LOADED = 2
+
+#: What tells the results of an image apart: how z was counted, and the position, without z
+#: where that is of all z.
+_Place = tuple[str, tuple[int, ...]]
 
 
 @dataclass
 class Result:
-    """The count of one plane, and where its threshold stands."""
+    """The count of one plane, and where its threshold stands.
+
+    Attributes
+    ----------
+    counted
+        The count.
+    threshold
+        Least score of a dot.
+    kept
+        Whether the project has it, so that it may be let go of.
+    """
 
     counted: PlaneCount
     threshold: float
+    kept: bool = False
 
     @property
     def n_dots(self) -> int:
@@ -30,52 +55,189 @@ class Result:
         return int(np.count_nonzero(self.counted.candidates.score >= np.float32(self.threshold)))
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A plane that was counted: its result where that is loaded, else what the project keeps.
+
+    Attributes
+    ----------
+    plane
+        Which, and how it was counted.
+    result, stored
+        One of them at least.
+    """
+
+    plane: Plane
+    result: Result | None
+    stored: StoredCount | None
+
+
 class Results:
     """The results of images, by the key of their layer and the plane's place.
 
     Those that a project keeps are known by their figures at first; their maps are loaded when
-    the plane is looked at.
+    the plane is looked at, and let go of when others are.
     """
 
     def __init__(self) -> None:
-        self._results: dict[str, dict[tuple[int, ...], Result]] = {}
-        self._stored: dict[str, tuple[StoredCount, ...]] = {}
+        self._loaded: dict[str, dict[_Place, Result]] = {}
+        self._stored: dict[str, dict[tuple[str, int, int], StoredCount]] = {}
+        self._methods: dict[str, dict[int, str]] = {}
 
-    def put(self, key: str, counted: PlaneCount, threshold: float | None = None) -> Result:
-        """Keep a result, in place of an earlier one of the same plane."""
-        result = Result(counted, counted.threshold if threshold is None else threshold)
-        self._results.setdefault(key, {})[counted.plane.position] = result
+    # ---- what becomes known ----
+
+    def put(
+        self, key: str, counted: PlaneCount, threshold: float | None = None, *, kept: bool = False
+    ) -> Result:
+        """Have a result, in place of an earlier one of the same plane."""
+        plane = counted.plane
+        result = Result(counted, counted.threshold if threshold is None else threshold, kept)
+        self._count_so(key, plane.index("T"), plane.z_method)
+        loaded = self._loaded.setdefault(key, {})
+        loaded.pop(_place(plane), None)
+        loaded[_place(plane)] = result
         return result
-
-    def at(self, key: str | None, position: Sequence[int] | None) -> Result | None:
-        """Return the result of a plane; None where it was not counted, or is not loaded."""
-        if key is None or position is None:
-            return None
-        return self._results.get(key, {}).get(tuple(position))
-
-    def counted(self, key: str | None) -> bool:
-        """Whether any plane of an image was counted."""
-        return bool(self._results.get(key or "")) or bool(self._stored.get(key or ""))
 
     def set_stored(self, key: str, counts: Sequence[StoredCount]) -> None:
         """Know of counts that the project keeps of an image."""
-        self._stored[key] = tuple(counts)
+        self._stored[key] = {}
+        for count in sorted(counts, key=lambda count: count.id):
+            self._know(key, count)
+
+    def add_stored(self, key: str, count: StoredCount, plane: Plane) -> None:
+        """Know that a plane was counted, and once more when the project keeps that count."""
+        loaded = self._loaded.get(key, {})
+        result = loaded.get(_place(plane))
+        if result is not None and result.counted.plane is not plane:  # of an earlier count
+            del loaded[_place(plane)]
+        elif result is not None:
+            result.kept = count.id != NOT_KEPT
+            count = replace(count, threshold=result.threshold)
+        self._know(key, count)
+
+    def set_threshold(self, key: str, result: Result, threshold: float) -> None:
+        """Know where the threshold of a result stands now."""
+        result.threshold = threshold
+        plane = result.counted.plane
+        count = self._stored_at(key, plane.index("T"), plane.index("Z"))
+        if count is not None:
+            self._stored[key][_where(count)] = replace(count, threshold=threshold)
+
+    def _know(self, key: str, count: StoredCount) -> None:
+        self._count_so(key, count.t, count.z_method)
+        self._stored.setdefault(key, {})[_where(count)] = count
+
+    def _count_so(self, key: str, t: int, z_method: str) -> None:
+        """Count a time point so from now on; where its dots are replaced, forget the others."""
+        methods = self._methods.setdefault(key, {})
+        before = methods.pop(t, None)  # the one that was counted last comes last
+        methods[t] = z_method
+        if before is None or before == z_method or "projection" not in (before, z_method):
+            return
+        loaded, stored = self._loaded.get(key, {}), self._stored.get(key, {})
+        for place in [p for p, r in loaded.items() if r.counted.plane.index("T") == t]:
+            del loaded[place]
+        for where in [w for w in stored if w[1] == t]:
+            del stored[where]
+
+    # ---- what is known ----
+
+    def method(self, key: str | None, t: int) -> str | None:
+        """How a time point was counted last; None where it was not."""
+        return self._methods.get(key or "", {}).get(t)
+
+    def at(self, key: str | None, plane: Plane | None) -> Result | None:
+        """Return the result of the plane in view; None where it was not counted, or not loaded."""
+        if key is None or plane is None:
+            return None
+        method = self.method(key, plane.index("T"))
+        return None if method is None else self._loaded.get(key, {}).get(_place(plane, method))
 
     def stored(self, key: str, plane: Plane) -> StoredCount | None:
-        """Return what the project keeps of a plane, if that is not loaded yet."""
-        if self.at(key, plane.position) is not None:
+        """Return what the project keeps of the plane in view, if that is not loaded yet."""
+        if self.at(key, plane) is not None:
             return None
-        place = (plane.index("T"), plane.index("Z"))
-        for count in self._stored.get(key, ()):
-            if (count.t, count.z) == place and count.z_method == "plane":
-                return count
-        return None
+        return self._stored_at(key, plane.index("T"), plane.index("Z"))
+
+    def _stored_at(self, key: str, t: int, z: int) -> StoredCount | None:
+        method = self.method(key, t)
+        if method is None:
+            return None
+        place = (method, t, 0 if method == "projection" else z)
+        return self._stored.get(key, {}).get(place)
+
+    def counted(self, key: str | None) -> bool:
+        """Whether any plane of an image was counted."""
+        return bool(self._loaded.get(key or "")) or bool(self._stored.get(key or ""))
+
+    def over_time(self, key: str | None, plane: Plane | None) -> list[Known]:
+        """Return what was counted at the z in view, or of all z, in the order of time.
+
+        Of several ways to count, only what was counted as the time point in view was; where
+        that was not counted, as the last that was.
+        """
+        if key is None or plane is None or not self._methods.get(key):
+            return []
+        methods = self._methods[key]
+        method = methods.get(plane.index("T")) or methods[next(reversed(methods))]
+        found = []
+        for t in sorted(t for t, one in methods.items() if one == method):
+            at = _as(plane.moved(t=t), method)
+            result = self._loaded.get(key, {}).get(_place(at))
+            stored = self._stored_at(key, t, at.index("Z"))
+            if method == "merged" and result is None and stored is None:
+                stored = next(iter(self.over_z(key, t)), None)
+            if result is not None or stored is not None:
+                found.append(Known(at, result, stored))
+        return found
+
+    def over_z(self, key: str, t: int) -> list[StoredCount]:
+        """Return the counts of the planes that are merged at a time point, lowest z first."""
+        return sorted(
+            (count for (method, at, _), count in self._stored.get(key, {}).items()
+             if (method, at) == ("merged", t)),
+            key=lambda count: count.z,
+        )  # fmt: skip
 
     def images(self) -> set[str]:
         """Keys of the images that anything is known of."""
-        return {*self._results, *self._stored}
+        return {
+            *(key for key, there in self._loaded.items() if there),
+            *(key for key, there in self._stored.items() if there),
+        }
+
+    # ---- memory ----
+
+    def loaded(self, key: str) -> int:
+        """Return how many results of an image are in memory with their maps."""
+        return len(self._loaded.get(key, {}))
+
+    def look(self, key: str, plane: Plane, most: int = MOST_LOADED) -> None:
+        """Keep the result in view, and of those that the project keeps only a few others."""
+        loaded, method = self._loaded.get(key, {}), self.method(key, plane.index("T"))
+        place = _place(plane, method or "plane")
+        if place in loaded:
+            loaded[place] = loaded.pop(place)  # the one looked at last
+        others = [one for one, result in loaded.items() if result.kept and one != place]
+        for one in others[: max(len(others) - most, 0)]:
+            del loaded[one]
 
     def forget(self, key: str) -> None:
         """Forget an image."""
-        self._results.pop(key, None)
-        self._stored.pop(key, None)
+        for known in (self._loaded, self._stored, self._methods):
+            known.pop(key, None)
+
+
+def _where(count: StoredCount) -> tuple[str, int, int]:
+    return count.z_method, count.t, count.z
+
+
+def _as(plane: Plane, z_method: str) -> Plane:
+    return replace(plane, z_method=z_method)
+
+
+def _place(plane: Plane, z_method: str | None = None) -> _Place:
+    method = z_method or plane.z_method
+    if method != "projection":
+        return method, plane.position
+    return method, plane.moved(z=-1).position

@@ -9,17 +9,17 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from celltally._napari.identity import LayerImage, layer_image
 from celltally._napari.jobs import InOrder, Jobs, sentence
-from celltally._napari.planes import key_of
+from celltally._napari.planes import Plane, key_of
 from celltally.errors import UserError
 from celltally.types import Dots, Interval, Prediction, Progress
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from celltally.project.edits import Edit, Work
     from celltally.project.store import Store
 
-__all__ = ["Restored", "Saving", "close_all", "projects_dir", "saving_of"]
+__all__ = [
+    "Keeper", "Restored", "Saving", "close_all", "projects_dir", "saving_of", "stored_count",
+]  # fmt: skip
 
 #: What the project is called that is there when the user has opened none.
 UNNAMED = "My counts"
@@ -67,6 +69,25 @@ class Restored:
 
     counts: tuple[StoredCount, ...]
     work: Work
+
+
+class Keeper(Protocol):
+    """Keeps a count of an image; may be called on any thread.
+
+    ``on_kept`` and ``on_failed`` are called on the window's thread; ``on_failed`` with a
+    ``UserError`` means that it is tried again.
+    """
+
+    def __call__(
+        self,
+        counted: PlaneCount,
+        interval: Interval,
+        *,
+        unlike: bool | None,
+        on_kept: Callable[[StoredCount], None],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
+        """Put the count into the line of what is saved."""
 
 
 class Saving(QObject):
@@ -186,30 +207,32 @@ class Saving(QObject):
 
     # ---- keeping ----
 
+    def keeper(self, layer: Image) -> Keeper:
+        """Return what keeps counts of an image, from any thread."""
+        key, image = key_of(layer), layer_image(layer)
+        self._open_one()
+
+        def keep_one(
+            counted: PlaneCount,
+            interval: Interval,
+            *,
+            unlike: bool | None,
+            on_kept: Callable[[StoredCount], None],
+            on_failed: Callable[[Exception], None],
+        ) -> None:
+            def keep(store: Store) -> StoredCount:
+                return _add(store, self._number(store, key, image), counted, interval, unlike)
+
+            self._put_in_line(keep, on_kept, on_failed)
+
+        return keep_one
+
     def keep_count(
         self, layer: Image, counted: PlaneCount, interval: Interval, *, unlike: bool | None
     ) -> None:
         """Keep what was counted in a plane of an image."""
-        plane, key = counted.plane, key_of(layer)
-        image = layer_image(layer)
-
-        def keep(store: Store) -> None:
-            from celltally.project.counts import add_prediction
-
-            add_prediction(
-                store,
-                self._number(store, key, image),
-                counted.prediction,
-                interval,
-                counted.candidates,
-                threshold=counted.threshold,
-                t=plane.index("T"),
-                z=plane.index("Z"),
-                channel=plane.channel or "",
-                in_distribution=None if unlike is None else not unlike,
-            )
-
-        self._keep(keep)
+        if not self.read_only:
+            self.keeper(layer)(counted, interval, unlike=unlike, on_kept=_ignore, on_failed=_ignore)
 
     def keep_edit(self, layer: Image, edit: Edit) -> None:
         """Keep an edit of an image's dots and regions."""
@@ -222,15 +245,16 @@ class Saving(QObject):
 
         self._keep(keep)
 
-    def keep_threshold(self, layer: Image, t: int, z: int, threshold: float) -> None:
+    def keep_threshold(self, layer: Image, plane: Plane, threshold: float) -> None:
         """Keep where the threshold of a plane's count stands."""
         key, image = key_of(layer), layer_image(layer)
+        place = (plane.index("T"), _stored_z(plane), plane.z_method)
 
         def keep(store: Store) -> None:
             from celltally.project.counts import latest_counts, set_threshold
 
             for count in latest_counts(store, [self._number(store, key, image)]):
-                if (count.t, count.z) == (t, z):
+                if (count.t, count.z, count.z_method) == place:
                     set_threshold(store, count.id, threshold)
 
         self._keep(keep)
@@ -238,19 +262,37 @@ class Saving(QObject):
     def _keep(self, keep: Callable[[Store], None]) -> None:
         if self.read_only:
             return
+        self._open_one()
+        self._put_in_line(keep)
+
+    def _open_one(self) -> None:
         if self.store is None and not self._opening:
             self.open()
 
-        self.line.do(
-            lambda: self._with_store(keep), on_done=self._kept, on_failed=self._failed, must=True
-        )
+    def _put_in_line(
+        self,
+        keep: Callable[[Store], Any],
+        on_kept: Callable[[Any], None] | None = None,
+        on_failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        def done(result: Any) -> None:
+            self._kept(result)
+            if on_kept is not None:
+                on_kept(result)
 
-    def _with_store(self, keep: Callable[[Store], None]) -> None:
+        def failed(error: Exception) -> None:
+            self._failed(error)
+            if on_failed is not None:
+                on_failed(error)
+
+        self.line.do(lambda: self._with_store(keep), on_done=done, on_failed=failed, must=True)
+
+    def _with_store(self, keep: Callable[[Store], Any]) -> Any:
         """Keep something in the project that is open by now; on the saving thread."""
         store = self.store
         if store is None:
             raise UserError("no project is open; open one, or make a new one")
-        keep(store)
+        return keep(store)
 
     def _number(self, store: Store, key: str, image: LayerImage) -> int:
         """Return the project's number of an image; a new one is added. On the saving thread."""
@@ -274,8 +316,7 @@ class Saving(QObject):
     def restore(self, layer: Image, on_restored: Callable[[Restored | None], None]) -> None:
         """Look an image up in the project; None where it does not know it."""
         key, image = key_of(layer), layer_image(layer)
-        if self.store is None and not self._opening:
-            self.open()
+        self._open_one()
 
         def look() -> Restored | None:
             from celltally.project.counts import latest_counts
@@ -340,6 +381,72 @@ class Saving(QObject):
     def _tell(self, words: str) -> None:
         self.trouble = words
         self.marked.emit()
+
+
+def _ignore(_: object) -> None:
+    """Do nothing with what is told."""
+
+
+def _stored_z(plane: Plane) -> int:
+    """Return the z under which a project keeps a count: 0 for a projection."""
+    return 0 if plane.z_method == "projection" else plane.index("Z")
+
+
+def stored_count(
+    counted: PlaneCount,
+    interval: Interval,
+    *,
+    unlike: bool | None,
+    number: int = 0,
+    image_id: int = 0,
+) -> StoredCount:
+    """Return the figures of a count, as a project keeps them; without a number, as it would."""
+    from celltally.project.counts import StoredCount
+
+    prediction, plane = counted.prediction, counted.plane
+    return StoredCount(
+        id=number,
+        image_id=image_id,
+        t=plane.index("T"),
+        z=_stored_z(plane),
+        z_method=plane.z_method,
+        channel=plane.channel or "",
+        model=prediction.model,
+        model_sha256=prediction.model_sha256,
+        calibration_sha256=prediction.calibration_sha256,
+        classes=prediction.classes,
+        count=prediction.count,
+        interval=interval,
+        diameter_px=prediction.diameter_px,
+        threshold=counted.threshold,
+        default_threshold=counted.threshold,
+        in_distribution=None if unlike is None else not unlike,
+        seconds=prediction.seconds,
+        made="",
+    )
+
+
+def _add(
+    store: Store, image_id: int, counted: PlaneCount, interval: Interval, unlike: bool | None
+) -> StoredCount:
+    """Keep a count in the project; on the saving thread."""
+    from celltally.project.counts import add_prediction
+
+    told = stored_count(counted, interval, unlike=unlike, image_id=image_id)
+    number = add_prediction(
+        store,
+        image_id,
+        counted.prediction,
+        interval,
+        counted.candidates,
+        threshold=counted.threshold,
+        t=told.t,
+        z=told.z,
+        z_method=told.z_method,
+        channel=told.channel,
+        in_distribution=told.in_distribution,
+    )
+    return replace(told, id=number)
 
 
 def _unnamed() -> Store:

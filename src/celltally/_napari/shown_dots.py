@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from celltally.types import Dots, Region
 
 __all__ = ["ShownDots", "Subject"]
 
+#: Changes of more dots than this are no human's, and not all in view.
+MOST_AT_ONCE = 200
 #: Milliseconds after the last movement of the view until the dots follow.
 FOLLOW_AFTER = 120
 
@@ -125,6 +127,29 @@ class ShownDots(QObject):
             return
         dots = apply_to_dots(kept(layer, "written"), changes)
         if not update_dots(layer, dots, classes=self._classes()):
+            self._write(key, image, dots)
+
+    def rewrite(self, key: str, now: Dots, changes: Sequence[Change]) -> None:
+        """Write what the user has changed in the layer, as the work has it.
+
+        Parameters
+        ----------
+        key
+            Of the image.
+        now
+            What the layer holds, and then what is gone from it, see ``layers.dots_of``.
+        changes
+            What that was taken for.
+        """
+        layer, image = dots_layer(self._viewer.layers, key), self.image(key)
+        if layer is None or image is None:
+            return
+        dots, n = apply_to_dots(now, changes), len(layer.data)
+        ids = {change.id for change in changes} | set(now.id[n:].tolist())
+        in_order = np.array_equal(np.asarray(layer.data)[:, -2:], now.yx[:n])
+        if not in_order or not update_dots(
+            layer, dots, classes=self._classes(), before=now[:n], anew=ids
+        ):
             self._write(key, image, dots)
 
     def _write(self, key: str, image: Image, dots: Dots) -> None:

@@ -114,7 +114,7 @@ def _with_model(store: Store, kinds: Collection[str]) -> Generator[Progress, Non
     for done, entry in enumerate(entries):
         yield Progress(done, len(entries), f"comparing {entry.name}")
         regions = _regions(store, entry.id)
-        wanted = [region for region in regions if region.kind in kinds]
+        wanted = [r for r in regions if r.kind in kinds and not r.by_stated]
         if not wanted:
             continue
         person = load_dots(store, entry.id)
@@ -225,8 +225,8 @@ def _with_project(
         number = next((n for n in known if n is not None), None)
         if number is None:
             continue
-        ours = [r for r in _regions(store, entry.id) if r.kind in kinds]
-        theirs = [r for r in _regions(second, number) if r.kind in kinds]
+        ours = [r for r in _regions(store, entry.id) if r.kind in kinds and not r.by_stated]
+        theirs = [r for r in _regions(second, number) if r.kind in kinds and not r.by_stated]
         counts = latest_counts(store, [entry.id]) or latest_counts(second, [number])
         a, b = load_dots(store, entry.id), load_dots(second, number)
         for region in ours:

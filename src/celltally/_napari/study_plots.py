@@ -34,7 +34,8 @@ _COLOURS = ("#0f8fd1", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 #: Images that have curves of their own; of more, the means of groups are drawn.
 MOST_CURVES = 12
 #: Replicates of a group are drawn this far apart at most.
-_SPREAD = 0.22
+_SPREAD = 0.26
+_GOLDEN = 0.6180339887
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,11 @@ def _groups(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str:
 
 
 def _apart(n: int) -> list[float]:
-    """Places beside each other, so that equal values are all seen."""
+    """Places beside each other in no order, so that equal values are all seen."""
     if n < 2:
         return [0.0] * n
     width = min(_SPREAD, 0.05 * n)
-    return [width * (2 * i / (n - 1) - 1) / 1.6 for i in range(n)]
+    return [width * ((0.5 + i * _GOLDEN) % 1 - 0.5) for i in range(n)]
 
 
 def _broken(label: str, width: int = 16) -> str:
@@ -166,7 +167,8 @@ def _histogram(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str
         float(np.median(values)), color=ink.words, linewidth=1.3, linestyle="--",
         label=f"median {np.median(values):.4g}",
     )  # fmt: skip
-    axes.legend(loc="upper right", frameon=False)
+    # Above: inside, it would lie on a bar.
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes.set_xlabel(VALUES[plot.value])
     axes.set_ylabel("number of images")
     axes.yaxis.get_major_locator().set_params(integer=True)

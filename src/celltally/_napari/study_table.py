@@ -170,7 +170,6 @@ class StudyTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setAlternatingRowColors(True)
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
@@ -245,13 +244,17 @@ class StudyTable(QTableView):
 _icons: dict[Mark, QIcon] = {}
 
 
-def _icon(mark: Mark) -> QIcon | None:
-    """Return the sign of a mark: a cross, a triangle, a disc or a ring; each has its own shape."""
-    if not mark:
-        return None
+def _icon(mark: Mark) -> QIcon:
+    """Return the sign of a mark: a cross, a triangle, a disc or a ring; each has its own shape.
+
+    Without a mark it is clear, so that all names begin at the same place.
+    """
     if mark not in _icons:
         picture = QPixmap(24, 24)
         picture.fill(Qt.GlobalColor.transparent)
+        if not mark:
+            _icons[mark] = QIcon(picture)
+            return _icons[mark]
         painter = QPainter(picture)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         colour = QColor(_COLOURS[mark])

@@ -11,7 +11,8 @@ from napari.utils.notifications import show_error, show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
-from celltally._napari import counting, export
+from celltally._napari import counting, dot_export, export
+from celltally._napari.audit_region import RegionAudit
 from celltally._napari.controls import line
 from celltally._napari.correct_section import CorrectSection
 from celltally._napari.correcting import Correcting
@@ -76,6 +77,12 @@ class TallyWidget(Docked):
         self.regions = RegionsSection(
             napari_viewer, self.jobs, self.image.plane, self._dot_positions
         )
+        self.audit = RegionAudit(
+            napari_viewer, self.jobs, self.correcting, self._counted_in_view, self
+        )
+        self.regions.body.insertWidget(3, self.audit.button)  # below the tools
+        self.regions.body.insertWidget(4, self.audit.outcome)
+        self.audit.audited.connect(lambda _: self.regions.unfold())
         self.uncertainty = UncertaintyBox(napari_viewer, self.jobs)
         self.result.column.addWidget(self.uncertainty)
         self.lay_out(
@@ -108,6 +115,7 @@ class TallyWidget(Docked):
         self.saving.switched.connect(self._project_switched)
         self.result.save_counts.connect(self.save_counts)
         self.result.save_dots.connect(self.save_dots)
+        self.result.save_density.connect(self.save_density)
         self._hook_viewer()
         self._image_changed()
         self._refresh()
@@ -134,6 +142,7 @@ class TallyWidget(Docked):
         """Hear nothing more of the viewer and its dots, and end what runs."""
         self._soon.stop()
         self._threshold_moved.stop()
+        self.audit.leave()
         self.correct.leave()
         self.correcting.leave()
         self.regions.leave()
@@ -264,6 +273,11 @@ class TallyWidget(Docked):
         plane = self._plane()
         return None if plane is None else self._results.at(self._key(), plane.position)
 
+    def _counted_in_view(self) -> tuple[str, PlaneCount] | None:
+        """Return the key of the image and the count of its plane in view."""
+        key, result = self._key(), self._result()
+        return None if key is None or result is None else (key, result.counted)
+
     def _view_moved(self) -> bool:
         """Whether another plane is in view than when this was asked last."""
         plane = self._plane()
@@ -318,6 +332,7 @@ class TallyWidget(Docked):
         for section in (self.regions, self.uncertainty):
             section.show_image(layer, result.counted if result else None)
         self.correct.show_image(key)
+        self.audit.show_ready(result is not None)
         if layer is None or key is None or result is None:
             self.result.clear()
             return
@@ -414,14 +429,34 @@ class TallyWidget(Docked):
 
     # ---- out of napari ----
 
-    def save_dots(self, path: str) -> None:
-        """Write the dots of the chosen image as CSV."""
-        from celltally.io import write_dots
+    def save_dots(self, path: str, name: str = "celltally") -> None:
+        """Write the dots of the chosen image in one of ``DOT_FORMATS``."""
+        work, result = self.correcting.work(self._key()), self._result()
+        if work is None:
+            return
+        self.correcting.catch(self._key() or "")
+        counted = told = None
+        if result is not None:
+            counted = result.counted
+            told = dot_export.provenance(
+                counted,
+                self.result.interval,
+                count=self.result.count,
+                threshold=result.threshold,
+                author=self.correcting.author,
+                pixel_um=self.image.pixel_um,
+            )
+        self._save(path, lambda: dot_export.export_dots(path, work.dots, name, counted, told))
 
-        work = self.correcting.work(self._key())
-        if work is not None:
-            self.correcting.catch(self._key() or "")
-            self._save(path, lambda: write_dots(Path(path), work.dots))
+    def save_density(self, path: str) -> None:
+        """Write the density of the plane in view."""
+        result, pixel_um = self._result(), self.image.pixel_um
+        if result is not None:
+            self.jobs.start(
+                lambda: dot_export.density_job(path, result.counted, pixel_um),
+                on_done=lambda _: show_info(f"Saved {Path(path).name}."),
+                on_failed=lambda error: show_error(sentence(error)),
+            )
 
     def save_counts(self, path: str) -> None:
         """Write the result of the chosen image as a row of a CSV file."""
@@ -434,8 +469,8 @@ class TallyWidget(Docked):
 
     def _save(self, path: str, write: Any) -> None:
         try:
-            write()
+            lost = write() or ()
         except Exception as error:  # whatever it is, the window must go on
             show_error(sentence(error))
         else:
-            show_info(f"Saved {Path(path).name}.")
+            show_info(" ".join([f"Saved {Path(path).name}.", *lost]))

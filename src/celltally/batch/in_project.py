@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def iter_count_project(
         except _ProjectError as error:
             raise error.error from error
         except Exception as error:
-            problem = failure(error, entry.path or store.path)
+            problem = failure(error, entry.path or Path(entry.name))
         counted += bool(proposals)
         failed += bool(problem)
         yield ProjectCounted(
@@ -270,13 +271,14 @@ class _Counting:
         chosen = [
             found[found.score >= np.float32(self._at(usual))] for _, _, found, usual in counted
         ]
-        every = settings.z_stack == "projection"
-        proposal = propose(
-            load_work(store, entry.id),
-            join_dots(chosen),
-            last.diameter_px,
-            planes=[(t, None if every else z) for z, _, _, _ in counted],
-        )
+        work = load_work(store, entry.id)
+        planes: list[tuple[int, int | None]] = [(t, z) for z, _, _, _ in counted]
+        if settings.z_stack == "projection":
+            planes = [(t, None)]
+        elif self._was_counted_otherwise(t):  # what was proposed in other planes goes as well
+            old = work.dots[(work.dots.t == t) & (work.dots.state == "proposed")]
+            planes += [(t, z) for z in np.unique(old.z).tolist() if (t, z) not in planes]
+        proposal = propose(work, join_dots(chosen), last.diameter_px, planes=planes)
         detail = {
             "model": last.model,
             "model_sha256": last.model_sha256,
@@ -307,6 +309,13 @@ class _Counting:
                 in_distribution=like,
             )
         return proposal
+
+    def _was_counted_otherwise(self, t: int) -> bool:
+        """Whether a projection or merged planes were counted last, and are not now."""
+        counts = [c for c in latest_counts(self._store, [self._entry.id]) if c.t == t]
+        newest = max(counts, key=lambda count: count.id, default=None)
+        how = "plane" if newest is None else newest.z_method
+        return how not in ("plane", self._settings.z_stack)
 
     def _at(self, usual: float) -> float:
         return usual if self._threshold is None else self._threshold

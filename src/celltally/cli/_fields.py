@@ -186,7 +186,7 @@ def _in_regions(whole: Field, path: Path, kinds: Sequence[str], ignore_z: bool) 
             exclude=beside(region, "exclude"),
         )
         for number, region in enumerate(drawn, start=1)
-        if region.kind in kinds
+        if region.kind in kinds and not region.by_stated
     ]
 
 

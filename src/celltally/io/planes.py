@@ -219,8 +219,6 @@ def brightest_planes(
     (n,) int64 array
         Index of the plane; of equally bright ones the lowest.
     """
-    from scipy.ndimage import uniform_filter
-
     planes = planes_along(image, "z", slice(None)) if z is None else z
     if len(planes) > 1 and len(yx) and channel is None:
         channel = guess_channel(image)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from celltally import intervals
 from celltally.appearance import APPEARANCE
-from celltally.density.regions import RegionSums, region_sums
+from celltally.density.random_region import corners_of, cut_out, draw_region
+from celltally.density.regions import region_sums
 from celltally.errors import UserError
 from celltally.intervals.recalibrate import Audit
 from celltally.io import find_images, read_image, select_pixels
@@ -38,14 +39,6 @@ __all__ = [
     "unanswered",
 ]
 
-#: A region has a number of predicted cells between these, each size (as a ratio) as likely.
-FEWEST, MOST = 10.0, 40.0
-#: Cell diameters that a side of a region has at least and at most.
-SHORTEST, LONGEST = 3.0, 30.0
-#: Cell diameters, and share of a side, of the ring of context around it.
-RING, RING_SHARE = 1.5, 0.15
-#: Percentiles of the image between which it is shown.
-DARK, BRIGHT = 0.2, 99.8
 #: What the user's images are called among those that a model knows.
 OWN = "audited"
 #: How often the same image may be drawn.
@@ -187,14 +180,10 @@ def iter_field(
         raise UserError(f"{candidate.name} shows nothing that could be cells")
     rng = np.random.default_rng([seed, _chance(seed, "image", candidate.name), draw])
     sums, shape = region_sums(prediction), prediction.image_shape
-    top, left, bottom, right = draw_region(sums, shape, prediction.diameter_px, rng)
-    corners = _corners(top, left, bottom, right)
+    box = draw_region(sums, shape, prediction.diameter_px, rng)
+    corners = corners_of(box)
     count, variance = np.maximum(sums.over(corners), 0.0)
-    ring = int(max(RING * prediction.diameter_px, RING_SHARE * (bottom - top)))
-    y, x = max(top - ring, 0), max(left - ring, 0)
-    crop = np.array(pixels[y : bottom + ring, x : right + ring])
-    sample = pixels[:: max(shape[0] // 1000, 1), :: max(shape[1] // 1000, 1)]
-    dark, bright = (float(v) for v in np.percentile(sample[np.isfinite(sample)], (DARK, BRIGHT)))
+    shown = cut_out(pixels, box, prediction.diameter_px)
     audit = Audit(
         image=candidate.name,
         group=candidate.group,
@@ -205,45 +194,12 @@ def iter_field(
         image_variance=float(prediction.variance.sum(dtype=np.float64)),
         statistics=dict(prediction.statistics),
         appearance=dict(prediction.appearance),
-        whole=(top, left, bottom, right) == (0, 0, *shape),
+        whole=box == (0, 0, *shape),
         region=corners,
     )
-    frame = (top - y, left - x, bottom - y, right - x)
-    limits = (dark, bright if bright > dark else dark + 1)
-    return AuditField(audit, draw, prediction.diameter_px, crop, frame, (y, x), limits)
-
-
-def draw_region(
-    sums: RegionSums, image_shape: tuple[int, int], diameter_px: float, rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Draw a square of whole pixels: its middle anywhere, its size by what is predicted there.
-
-    It grows round its middle, along the image's sides where it meets them, until the
-    predicted count is the one drawn, or it is ``LONGEST`` diameters wide.
-
-    Returns
-    -------
-    tuple
-        (top, left, bottom, right) edges in pixels; 0 is the image's outer edge.
-    """
-    target = float(np.exp(rng.uniform(np.log(FEWEST), np.log(MOST))))
-    sides = np.asarray(image_shape)
-    middle = rng.uniform(size=2) * sides
-    short, long = max(int(SHORTEST * diameter_px), 8), max(int(LONGEST * diameter_px), 8)
-
-    def box(side: int) -> tuple[int, int, int, int]:
-        size = np.minimum(side, sides)
-        low = np.clip(np.round(middle - side / 2).astype(int), 0, sides - size)
-        return int(low[0]), int(low[1]), int(low[0] + size[0]), int(low[1] + size[1])
-
-    low, high = short, max(short, min(long, int(sides.max())))
-    while low < high:
-        side = (low + high) // 2
-        if float(sums.over(_corners(*box(side)))[0]) < target:
-            low = side + 1
-        else:
-            high = side
-    return box(low)
+    return AuditField(
+        audit, draw, prediction.diameter_px, shown.pixels, shown.frame, shown.origin, shown.limits
+    )
 
 
 def check_copy(model: ModelRecord, out: Path) -> None:
@@ -318,12 +274,6 @@ def _chance(seed: int, *words: str) -> int:
     """Give a number that is as good as random, the same for the same words."""
     text = "\0".join([str(seed), *words])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-
-def _corners(top: int, left: int, bottom: int, right: int) -> tuple[tuple[float, float], ...]:
-    """Corners (y, x) in image pixels; the edge of the first pixel is −0.5."""
-    y, x = (top - 0.5, bottom - 0.5), (left - 0.5, right - 0.5)
-    return ((y[0], x[0]), (y[0], x[1]), (y[1], x[1]), (y[1], x[0]))
 
 
 def _helped(record: ModelRecord, path: Path) -> bool:

@@ -199,30 +199,25 @@ def apply_to_dots(dots: Dots, changes: Iterable[Change]) -> Dots:
     after = {c.id: c.after for c in changes if c.item == "dot"}
     if not after:
         return dots
-    index = np.arange(len(dots) + len(after))
-    stays = index < len(dots)
-    n = len(dots)
-    ids: list[str] = []
-    records: list[Record] = []
     rows = np.flatnonzero(np.isin(dots.id, list(after)))
     known = {str(dots.id[row]): int(row) for row in rows}
-    for name, record in after.items():
-        row = known.get(name)
-        if record is None:
-            if row is not None:
-                stays[row] = False
-            continue
-        if row is None:
-            row, n = n, n + 1
-            stays[row] = True
-        index[row] = len(dots) + len(ids)
-        ids.append(name)
-        records.append(record)
-    new = dots_of_records(ids, records)
-    columns = {
-        f.name: np.concatenate([getattr(dots, f.name), getattr(new, f.name)]) for f in fields(Dots)
-    }
-    return Dots(**columns)[index[stays]]
+    gone = [row for name, row in known.items() if after[name] is None]
+    changed = {n: r for n, r in after.items() if r is not None and n in known}
+    added = {n: r for n, r in after.items() if r is not None and n not in known}
+    put = dots_of_records(list(changed), list(changed.values()))
+    new = dots_of_records(list(added), list(added.values()))
+    at = np.array([known[name] for name in changed], dtype=np.intp)
+    stays = np.ones(len(dots), dtype=bool)
+    stays[gone] = False
+    columns = {}
+    for f in fields(Dots):  # what stays the same is not copied: there may be very many dots
+        column, values = getattr(dots, f.name), getattr(put, f.name)
+        if not np.array_equal(column[at], values):
+            column = column.astype(np.result_type(column, values))
+            column[at] = values
+        column = column[stays] if gone else column
+        columns[f.name] = np.concatenate([column, getattr(new, f.name)]) if added else column
+    return Dots(**columns)
 
 
 def diff_dots(before: Dots, after: Dots) -> tuple[Change, ...]:

@@ -411,7 +411,8 @@ def _counted(
             found.append(_Counted(t, newest.z, "projection", (newest,)))
         else:
             found.append(_Counted(t, min(c.z for c in alike), newest.z_method, tuple(alike)))
-    edited = set(zip(dots.t.tolist(), dots.z.tolist(), strict=True))
+    by_hand = dots[dots.state != "proposed"]
+    edited = set(zip(by_hand.t.tolist(), by_hand.z.tolist(), strict=True))
     edited |= {(region.t, region.z) for region in regions}
     for t, z in sorted(edited):
         if not any(one.holds(t, z) for one in found):
@@ -566,6 +567,8 @@ class _Measured:
             count = float(found.known)
             interval = Interval(count, count, self.level, "exact")
             of_class = {label: float(n) for label, n in base.classes.items()}
+        if any(region.by_stated for region in self.taken):
+            of_class = {}
         return replace(
             base,
             count=count,

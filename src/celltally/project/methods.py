@@ -204,8 +204,8 @@ def _reviewed(rows: Sequence[StudyRow]) -> str:
     where = "tissue" if any(row.figures.in_tissue for row in rows) else "area"
     return (
         f"A person reviewed {_percent(share)} of the {where}, in "
-        f"{_number(touched, 'image plane')} of {len(rows)}; there the dots were counted, and the "
-        "integral of the density elsewhere."
+        f"{_words(touched)} of {_number(len(rows), 'image plane')}; there the dots were counted, "
+        "and the integral of the density elsewhere."
     )
 
 

@@ -19,7 +19,6 @@ __all__ = ["Proposal", "proposals", "propose"]
 
 #: Proposals nearer to a dot that a person touched, in cell diameters, are that cell.
 NEAR = 0.5
-REVIEWED = ("reviewed", "audit")
 
 #: A plane (t, z), or all planes of a time point (t, None).
 PlaneOf = tuple[int, int | None]

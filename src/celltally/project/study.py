@@ -7,6 +7,7 @@ image, and a row that was counted otherwise says so.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -610,12 +611,7 @@ def _replicate(entry: ImageEntry, unit: str) -> tuple[str, ...]:
 
 def _natural(text: str) -> tuple[Any, ...]:
     """Sort ``A2`` before ``A10``."""
-    parts: list[tuple[int, float, str]] = []
-    word = ""
-    for char in f"{text}\0":
-        if word and char.isdecimal() != word[-1].isdecimal():
-            number = float(word) if word.isdecimal() else math.inf
-            parts.append((0 if word.isdecimal() else 1, number, word.casefold()))
-            word = ""
-        word += char
-    return tuple(parts)
+    return tuple(
+        (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
+        for part in re.findall(r"\d+|\D+", text)
+    )

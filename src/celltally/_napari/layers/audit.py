@@ -15,12 +15,15 @@ from celltally._napari.layers.own import TAG, own_role
 from celltally._napari.layers.place import add_beside
 
 if TYPE_CHECKING:
+    from celltally.density.random_region import CutOut
     from celltally.learn.audits import AuditField
 
 __all__ = ["AuditLayers"]
 
 #: Share of the longer side that the frame is wide.
 FRAME_WIDTH = 0.006
+#: Roles of the layers that show a region.
+_ROLES = ("audit image", "audit frame", "audit dots")
 
 
 class AuditLayers:
@@ -36,9 +39,9 @@ class AuditLayers:
         self._viewer = viewer
         self._hidden: list[Layer] = []
         self.dots: Points | None = None
-        self._field: AuditField | None = None
+        self._field: AuditField | CutOut | None = None
 
-    def show(self, field: AuditField, dots: Sequence[Sequence[float]] = ()) -> Points:
+    def show(self, field: AuditField | CutOut, dots: Sequence[Sequence[float]] = ()) -> Points:
         """Show a region, and dots (y, x in image pixels) that were set in it before.
 
         The pixels lie at the origin: where in the image they are is not told.
@@ -93,6 +96,12 @@ class AuditLayers:
         self.dots = points
         return points
 
+    def cover(self, layer: Layer) -> None:
+        """Hide a layer that was added while a region is shown, until the end."""
+        if self._field is not None and own_role(layer) not in _ROLES and layer.visible:
+            layer.visible = False
+            self._hidden.append(layer)
+
     def blank(self) -> None:
         """Take the region away, but leave the rest hidden: another one follows."""
         self._clear()
@@ -119,8 +128,7 @@ class AuditLayers:
         self._hidden = []
 
     def _clear(self) -> None:
-        ours = ("audit image", "audit frame", "audit dots")
-        for layer in [layer for layer in self._viewer.layers if own_role(layer) in ours]:
+        for layer in [layer for layer in self._viewer.layers if own_role(layer) in _ROLES]:
             self._viewer.layers.remove(layer)
         self.dots = self._field = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +12,7 @@ from napari.layers import Image, Points
 from numpy.typing import NDArray
 
 from celltally._napari.colours import BORDER, STATE_SYMBOLS, class_colours
+from celltally._napari.compat import unrefreshed
 from celltally._napari.layers.density import density_layer
 from celltally._napari.layers.own import TAG, keep, kept, own_layer, tag
 from celltally._napari.layers.place import add_above, put, spatial
@@ -84,11 +85,31 @@ def show_dots(
     return layer
 
 
-def update_dots(layer: Points, dots: Dots, *, classes: Sequence[str] = ()) -> bool:
+def update_dots(
+    layer: Points,
+    dots: Dots,
+    *,
+    classes: Sequence[str] = (),
+    before: Dots | None = None,
+    anew: Collection[str] = (),
+) -> bool:
     """Write those dots that have changed since a layer of ours was written last.
 
     Only they are written, which is what keeps a single correction quick. Dots that stay are
     to be in the same order as before, and new ones to come last.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    dots
+        What it is to show.
+    classes
+        In the order of their colours.
+    before
+        What its rows are, where the user has changed them; None: what we wrote.
+    anew
+        Ids of dots that are to be written in any case.
 
     Returns
     -------
@@ -96,7 +117,7 @@ def update_dots(layer: Points, dots: Dots, *, classes: Sequence[str] = ()) -> bo
         False where nothing was written, because there was too much to write, or the dots
         were in another order.
     """
-    before: Dots = kept(layer, "written")
+    before = kept(layer, "written") if before is None else before
     if not len(dots) or not len(before) or len(layer.data) != len(before):
         return False
     stays = np.isin(before.id, dots.id, assume_unique=True)
@@ -104,26 +125,32 @@ def update_dots(layer: Points, dots: Dots, *, classes: Sequence[str] = ()) -> bo
     n = len(before) - len(gone)
     if not n or len(dots) < n or not np.array_equal(before.id[stays], dots.id[:n]):
         return False
-    left = before[stays] if len(gone) else before
-    changed = np.zeros(len(dots), dtype=bool)
+    changed = np.isin(dots.id, list(anew)) if anew else np.zeros(len(dots), dtype=bool)
     changed[n:] = True
-    for name in ("yx", "t", "z", "label", "state", "score", "source"):
-        old, new = getattr(left, name), getattr(dots, name)[:n]
-        differs = (old != new) & ~((old != old) & (new != new))
-        changed[:n] |= differs.any(axis=1) if differs.ndim == 2 else differs
+    changed[:n] |= _differ(before[stays] if len(gone) else before, dots[:n])
     rows = np.flatnonzero(changed)
     if len(rows) + len(gone) > MOST_SINGLE:
         return False
-    if len(gone):
-        layer.remove(gone.tolist())
-    position = kept(layer, "position")
-    data = dots_data(dots[rows], kept(layer, "axes"), position)
-    if len(dots) > n:
-        layer.add(data[rows >= n])
-    if len(rows):
-        _write_rows(layer, rows, dots, data, classes)
+    data = dots_data(dots[rows], kept(layer, "axes"), kept(layer, "position"))
+    with unrefreshed(layer):
+        if len(gone):
+            layer.remove(gone.tolist())
+        if len(dots) > n:
+            layer.add(data[rows >= n])
+        if len(rows):
+            _write_rows(layer, rows, dots, data, classes)
     keep(layer, written=dots)
+    layer.refresh(thumbnail=False)
     return True
+
+
+def _differ(one: Dots, other: Dots) -> NDArray[np.bool_]:
+    """Whether dots, row by row, are not alike."""
+    found = (one.yx != other.yx).any(axis=1)
+    for name in ("t", "z", "label", "state", "source"):
+        found |= getattr(one, name) != getattr(other, name)
+    found |= (one.score != other.score) & ~(np.isnan(one.score) & np.isnan(other.score))
+    return np.asarray(found, dtype=bool)
 
 
 def _write_rows(
@@ -141,7 +168,6 @@ def _write_rows(
     table = layer.features
     for column, values in _columns(some).items():
         table.iloc[rows, table.columns.get_loc(column)] = values
-    layer.refresh()
 
 
 def _symbols(layer: Points, dots: Dots) -> list[Any]:

@@ -88,7 +88,7 @@ def regions_of_shapes(data: Sequence[Any], meta: Mapping[str, Any]) -> list[Regi
 
 def dots_of_others(data: Any, meta: Mapping[str, Any]) -> Dots:
     """Dots of a Points layer that is none of ours: places, and classes where it has any."""
-    places = np.asarray(data, dtype=float).reshape(len(data), -1)
+    places = np.asarray(data, dtype=float)
     features = pd.DataFrame(meta.get("features"))
     labels = list(features["class"]) if "class" in features else ["cell"] * len(places)
     at = _planes(places[:, :-2], meta)

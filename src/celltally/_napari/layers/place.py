@@ -54,11 +54,17 @@ def spatial(layer: Image, grid: Grid | None = None) -> dict[str, Any]:
 def over_plane(image: Image, plane: Plane, grid: Grid) -> dict[str, Any]:
     """Transform that puts a map of one plane exactly over it, see ``spatial``.
 
-    The map's data have an axis of length 1 for each of the image's before the last two.
+    The map's data have an axis of length 1 for each of the image's before the last two. Over a
+    projection it is as thick as all z, so that it is seen in each.
     """
     place = spatial(image, grid)
     offset = np.zeros(image.ndim)
     offset[: len(plane.position)] = plane.position
+    if plane.z_method == "projection" and "Z" in plane.axes:
+        axis = plane.axes.index("Z")
+        offset[axis] = (plane.depth - 1) / 2
+        place["scale"] = place["scale"].copy()
+        place["scale"][axis] *= plane.depth
     linear = Affine(
         scale=np.asarray(image.scale, dtype=float), rotate=place["rotate"], shear=place["shear"]
     ).linear_matrix

@@ -30,7 +30,7 @@ def place_in(image: Image, plane: Plane, position: Sequence[float]) -> tuple[flo
         World coordinates of as many axes as the viewer has.
     """
     data = np.asarray(image.world_to_data(np.asarray(position, dtype=float)[-image.ndim :]))
-    if tuple(np.rint(data[:-2]).astype(int)) != plane.position:
+    if not plane.are_at([data[:-2]])[0]:
         return None
     y, x = (float(v) for v in data[-2:])
     inside = -0.5 <= y < plane.shape[0] - 0.5 and -0.5 <= x < plane.shape[1] - 0.5
@@ -63,8 +63,7 @@ def selected_dot(dots: Points | None, plane: Plane) -> tuple[float, float] | Non
 
 
 def _in_plane(data: NDArray[np.float64], plane: Plane) -> NDArray[np.float64]:
-    own = (np.rint(data[:, :-2]).astype(int) == np.asarray(plane.position, dtype=int)).all(axis=1)
-    return data[own][:, -2:]
+    return data[plane.are_at(data[:, :-2])][:, -2:]
 
 
 def selected_polygon(layer: Layer | None, image: Image) -> NDArray[np.float64] | None:

@@ -128,11 +128,7 @@ def regions_of(layer: Shapes, plane: Plane) -> list[tuple[int, Region]]:
 
     Lines and paths are closed, ellipses become polygons of the same area.
     """
-    return [
-        (i, region)
-        for i, lead, region in _read(layer, plane)
-        if np.array_equal(lead, np.asarray(plane.position))
-    ]
+    return [(i, region) for i, lead, region in _read(layer, plane) if plane.are_at([lead])[0]]
 
 
 def all_regions_of(layer: Shapes, plane: Plane) -> list[Region]:
