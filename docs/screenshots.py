@@ -50,7 +50,95 @@ def main() -> None:
     photograph(viewer, IMAGES / "small-nuclei.png")
     viewer.close()
     audit_sample(IMAGES / "calibrate.png")
+    blind_sample(IMAGES / "audit-region.png")
     region_sample(IMAGES / "regions.png")
+    study_sample(IMAGES)
+
+
+def study_sample(folder: Path) -> None:
+    """Photograph the table of a small study, and its plot of groups.
+
+    Its images are quarters of two sample images, its plate map is made up.
+    """
+    import numpy as np
+
+    from celltally._napari.demo import open_sample_window, photograph, wait
+    from celltally.project import images
+    from celltally.project.edits import Edit, diff_regions
+    from celltally.project.figures import iter_refresh
+    from celltally.project.store import Store
+    from celltally.project.study import lock, suggested_lock
+    from celltally.project.work import record
+    from celltally.types import Region
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_DATA_HOME"] = home
+        path = Path(home) / "Seeding test.celltally"
+        with Store(path) as store:
+            count_quarters(store, Path(home))
+            corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+            drawn = [
+                Region(corners * (110, 348), "reviewed", name="top"),
+                Region(corners * (120, 150) + (60, 100), name="centre"),
+            ]
+            record(store, 1, Edit("draw", diff_regions((), drawn)))
+            list(iter_refresh(store))
+            lock(store, suggested_lock(store))
+            last = images.all_images(store)[-1]
+        last.path.unlink()
+        viewer, _ = open_sample_window((1600, 1000))
+        viewer.layers.clear()
+        _, study = viewer.window.add_plugin_dock_widget("celltally", "Study")
+        study.saving.open(path)
+        wait(lambda: bool(study.rows) and not study.busy, 60)
+        study.table.step(1)
+        wait(lambda: not study.busy, 60)
+        wait(lambda: False, 2)
+        viewer.reset_view()
+        photograph(viewer, folder / "study.png")
+        study.show_plots()
+        wait(lambda: study.plots.view.picture is not None, 60)
+        wait(lambda: not study.plots.view.busy, 60)
+        study.plots.grab().save(str(folder / "study-groups.png"))
+        study.plots.close()
+        viewer.close()
+    del os.environ["XDG_DATA_HOME"]
+
+
+def count_quarters(store: Any, folder: Path) -> None:
+    """Take quarters of two sample images into a project, and count all but one with one model."""
+    import tifffile
+
+    from celltally import zoo
+    from celltally._napari.sample_data import sample_path
+    from celltally.batch.in_project import iter_count_project
+    from celltally.batch.settings import Settings
+    from celltally.io import read_image
+    from celltally.project import images
+
+    told = {}
+    for sample, seeded in (("u2os-hoechst-1", "sparse"), ("u2os-hoechst-2", "dense")):
+        pixels = read_image(sample_path(sample)).data[:]
+        for quarter in range(4):
+            top, left = 260 * (quarter // 2), 348 * (quarter % 2)
+            name = f"{'AB'[seeded == 'dense']}{quarter + 1:02d}_s1.tif"
+            tifffile.imwrite(folder / name, pixels[top : top + 260, left : left + 348])
+            number = images.register(
+                store,
+                name=name,
+                path=folder / name,
+                shape=(260, 348),
+                pixel_size_um=(0.65, 0.65),
+            )
+            well, replicate = name[:3], str(quarter + 1)
+            told[number] = {"well": well, "condition": seeded, "replicate": replicate}
+    images.set_columns(store, told)
+    rest = {"channel": None, "plane": {}, "z_stack": "plane", "merge_distance_px": None}
+    rest |= {"merge_gap": 0, "level": 0.95, "device": "cpu"}
+    models = {"general": [n for n in told if n != 3], "u2os-hoechst": [3]}
+    for name, numbers in models.items():
+        settings = Settings(diameter_px=30.0, **rest)
+        list(iter_count_project(store, zoo.load(name), settings, image_ids=numbers))
 
 
 def region_sample(path: Path) -> None:
@@ -112,9 +200,6 @@ def explain_sample(viewer: Any, explain: Any, path: Path) -> None:
 
 def audit_sample(path: Path) -> None:
     """Photograph a region that is being counted; the answers go to a folder that is thrown away."""
-    from scipy import ndimage
-    from skimage import feature, filters
-
     from celltally._napari.demo import open_sample_window, photograph, wait
 
     with tempfile.TemporaryDirectory() as home:
@@ -125,18 +210,52 @@ def audit_sample(path: Path) -> None:
         wait(lambda: audit.problem() is None, 120)
         audit.run.button.click()
         wait(lambda: audit.field is not None, 300)
-        top, left, bottom, right = audit.field.frame
-        smooth = filters.gaussian(audit.field.pixels, 1, preserve_range=True)
-        depth = ndimage.distance_transform_edt(smooth > filters.threshold_otsu(smooth))
-        depth = filters.gaussian(depth, 2)
-        for y, x in feature.peak_local_max(depth, min_distance=7, exclude_border=False):
-            if top <= y < bottom and left <= x < right:
-                audit.layers.dots.add([y, x])
+        set_dots(audit.layers, audit.field)
         wait(lambda: audit.counting.number is not None, 10)
         photograph(viewer, path)
         audit.leave()
         viewer.close()
     del os.environ["XDG_DATA_HOME"]
+
+
+def blind_sample(path: Path) -> None:
+    """Photograph a region of the image in view that is being counted blind, and its result."""
+    from celltally._napari import audit_region
+    from celltally._napari.demo import count_sample, open_sample_window, photograph, wait
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["CELLTALLY_PROJECTS"] = home
+        audit_region.new_seed = lambda: f"{5:032x}"  # the same region each time
+        viewer, widget = open_sample_window((1280, 800))
+        count_sample(widget)
+        widget.regions.unfold()
+        wait(lambda: False, 0.5)
+        widget.audit.button.click()
+        wait(lambda: widget.audit.drawn is not None, 60)
+        set_dots(widget.audit.layers, widget.audit.drawn.shown)
+        wait(lambda: widget.audit.section.number is not None, 10)
+        photograph(viewer, path)
+        widget.audit.section.done_button.click()
+        wait(lambda: widget.regions.settled, 60)
+        wait(lambda: False, 1)
+        widget.bring_into_view(widget.audit.outcome)
+        photograph(viewer, path.with_stem(f"{path.stem}-done"))
+        viewer.close()
+    del os.environ["CELLTALLY_PROJECTS"]
+
+
+def set_dots(layers: Any, shown: Any) -> None:
+    """Set dots as a person might: on what is bright and round in the region that is shown."""
+    from scipy import ndimage
+    from skimage import feature, filters
+
+    top, left, bottom, right = shown.frame
+    smooth = filters.gaussian(shown.pixels, 1, preserve_range=True)
+    depth = ndimage.distance_transform_edt(smooth > filters.threshold_otsu(smooth))
+    depth = filters.gaussian(depth, 2)
+    for y, x in feature.peak_local_max(depth, min_distance=7, exclude_border=False):
+        if top <= y < bottom and left <= x < right:
+            layers.dots.add([y, x])
 
 
 if __name__ == "__main__":

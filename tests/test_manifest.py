@@ -55,6 +55,7 @@ def test_every_widget_has_its_name_and_its_place_in_the_layers_menus():
         "celltally.tally": "Tally",
         "celltally.explain": "Explain",
         "celltally.calibrate": "Calibrate for my microscope",
+        "celltally.study": "Study",
     }
     items = {item.command for menu in contributions.menus.values() for item in menu}
     assert items == {*widgets, "celltally.import"}

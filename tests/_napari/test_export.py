@@ -31,9 +31,8 @@ def choose(monkeypatch):
 @pytest.fixture
 def told(monkeypatch):
     sentences = []
-    for where in ("tally", "dot_export"):
-        monkeypatch.setattr(f"celltally._napari.{where}.show_error", sentences.append)
-    monkeypatch.setattr("celltally._napari.tally.show_info", sentences.append)
+    for where in ("out.show_error", "out.show_info", "dot_export.show_error"):
+        monkeypatch.setattr(f"celltally._napari.{where}", sentences.append)
     return sentences
 
 
@@ -82,11 +81,14 @@ def test_a_suffix_that_was_typed_is_heard(counted, choose, told, click, tmp_path
 
 
 def test_nothing_chosen_nothing_written(counted, choose, told, click, tmp_path):
-    choose("", "")
+    before = sorted(tmp_path.rglob("*.csv"))
+    asked = choose("", "")
     for button in (counted.result.dots_button, counted.result.density_button):
         click(button)
+    assert len(asked) == 2
     assert told == []
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(tmp_path.rglob("*.csv")) == before
+    assert not list(tmp_path.rglob("*.tif"))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])

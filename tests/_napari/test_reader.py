@@ -209,3 +209,26 @@ def test_files_are_imported_whatever_their_name(tmp_path, make_napari_viewer, mo
     assert [layer.name for layer in viewer.layers] == ["field density", "dots"]
     assert len(told) == 1
     assert "broken.csv, row 1 (line 2): x is 'nan'" in told[0]
+
+
+@pytest.mark.gui
+def test_napari_opens_them_by_their_names(tmp_path, manifest, viewer):
+    write_dots(tmp_path / "a.zip", Dots.new([[1.5, 2.0]]), format="imagej")
+    write_dots(tmp_path / "b.yml", Dots.new([[3, 4]]), format="cellfinder-yaml")
+    write_regions(tmp_path / "c.geojson", [Region(np.array([[0.0, 0], [5, 0], [5, 5]]))])
+    write_density(tmp_path / "d density.tif", density(np.ones((5, 6))))
+    for name in ("a.zip", "b.yml", "c.geojson", "d density.tif"):
+        viewer.open(tmp_path / name, plugin="celltally")
+    assert [layer.name for layer in viewer.layers] == ["a", "b", "c regions", "d density"]
+
+
+@pytest.mark.gui
+def test_the_menu_imports_files(tmp_path, manifest, viewer, monkeypatch):
+    from napari._app_model import get_app_model
+    from qtpy.QtWidgets import QFileDialog
+
+    write_dots(tmp_path / "dots.roi", Dots.new([[1.5, 2.0]]), format="imagej-roi")
+    chosen = [str(tmp_path / "dots.roi")]
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *args: (chosen, ""))
+    get_app_model().commands.execute_command("celltally.import").result()
+    assert [layer.name for layer in viewer.layers] == ["dots"]

@@ -360,10 +360,11 @@ def test_the_table_is_copied_and_saved(counted, viewer, qtbot, click, tmp_path):
     shapes = tmp_path / "regions.geojson"
     counted.regions.out.save_shapes(str(shapes))
     first, second = json.loads(shapes.read_text())["features"]
-    assert first["geometry"]["coordinates"][0][1] == [99.5, -0.5]
+    assert first["geometry"]["coordinates"][0][1] == [100, 0]  # from the corner of the pixel
     assert first["geometry"]["coordinates"][0][0] == first["geometry"]["coordinates"][0][-1]
-    assert first["properties"] == {"name": "left", "kind": "count", "stated": None}
-    assert second["properties"]["stated"] == 3.0
+    assert first["properties"]["name"] == "left"
+    assert first["properties"]["classification"]["name"] == "count"
+    assert second["properties"]["measurements"] == {"stated count": 3.0}
 
 
 def test_ellipses_have_their_area():

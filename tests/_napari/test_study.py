@@ -17,12 +17,16 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from celltally import intervals
 from celltally._napari import study_follow
+from celltally._napari.compat import camera
 from celltally._napari.layers.own import own_role
+from celltally._napari.pictures import PAPER
+from celltally._napari.planes import pixel_size_um
 from celltally._napari.study import StudyWidget
 from celltally._napari.study_lines import arranged, columns_of, lines_of
+from celltally._napari.study_plots import Plot, draw
 from celltally._napari.study_table import INDENT
 from celltally.errors import UserError
-from celltally.project import counts, images, study, work
+from celltally.project import counts, figures, images, study, work
 from celltally.project.edits import Edit, diff_dots, diff_regions
 from celltally.project.store import Store
 from celltally.types import Dots, Region
@@ -287,6 +291,39 @@ def test_enter_opens_the_image_of_a_row(shown, viewer, qtbot, until):
     assert viewer.layers.selection.active is layer
     assert layer.source.path == str(shown.rows[2].entry.path)
     assert "in view" in shown.status.message.text()
+
+
+def test_what_is_opened_has_the_pixel_size_that_the_project_knows(shown, viewer, qtbot, until):
+    choose(shown, "A2_s1.tif")
+    press(qtbot, shown, Qt.Key.Key_Return)
+    until(shown)
+    assert pixel_size_um(viewer.layers["A2_s1"]) == pytest.approx(0.5)
+
+
+def test_a_regions_row_brings_it_to_the_middle(shown, viewer, qtbot, until):
+    choose(shown, "> top")
+    press(qtbot, shown, Qt.Key.Key_Return)
+    until(shown)
+    assert camera(viewer).center[-2:] == pytest.approx((30 * 0.5, 50 * 0.5))
+
+
+def test_a_scene_of_a_file_is_opened(opened, tmp_path, viewer, qtbot, until):
+    scenes = [np.full(SHAPE, i, np.uint8) for i in range(2)]
+    file = tmp_path / "two.ome.tif"
+    with tifffile.TiffWriter(file, ome=True) as writer:
+        for name, pixels in zip(("left", "right"), scenes, strict=True):
+            writer.write(pixels, metadata={"axes": "YX", "Name": name})
+    widget = opened(tmp_path / "new.celltally")
+    widget.add_images([file])
+    until(widget)
+    assert [row.entry.scene for row in widget.rows] == ["left", "right"]
+    for row in (1, 0, 1):
+        widget.table.setCurrentIndex(widget.table.lines.index(row, 0))
+        press(qtbot, widget, Qt.Key.Key_Return)
+        until(widget)
+    assert viewer.layers.selection.active.name == "right"
+    assert viewer.layers.selection.active.data.max() == 1
+    assert image_names(viewer) == ["right", "left"]
 
 
 def test_an_image_that_is_open_comes_to_the_front(shown, viewer, qtbot, until):
@@ -665,8 +702,8 @@ def test_no_query_runs_on_the_windows_thread(large, opened, qtbot, until, monkey
     until(widget)
     assert not any(row.stale for row in widget.rows)
     widget.table.sortByColumn(column(widget, "Count"), Qt.SortOrder.DescendingOrder)
-    widget.bar.filter_edit.setText("image 99")
-    qtbot.waitUntil(lambda: widget.table.lines.rowCount() == 11)
+    widget.bar.filter_edit.setText("image 998")
+    qtbot.waitUntil(lambda: names(widget) == ["image 998"])
     press(qtbot, widget, Qt.Key.Key_N)
     until(widget)
     widget.show_plate_map()
@@ -708,6 +745,7 @@ def test_closing_the_dock_ends_it(shown, viewer, qtbot):
 @pytest.fixture
 def lines(project):
     with Store(project) as store:
+        list(figures.iter_refresh(store))
         rows = study.rows(store)
     columns = columns_of(rows, 0.95)
     return lines_of(rows, columns), [c.head for c in columns]
@@ -748,3 +786,40 @@ def test_a_read_only_project_gets_no_images(tmp_path):
         job = add_images_job(store, [tmp_path])
         with pytest.raises(UserError, match="open for reading only"):
             list(job)
+
+
+def test_groups_are_drawn_with_their_replicates(project):
+    figure_type = pytest.importorskip("matplotlib.figure").Figure
+    with Store(project) as store:
+        told = {1: ("drug", "1"), 2: ("drug", "2"), 3: ("control", "1")}
+        images.set_columns(
+            store, {n: {"condition": c, "replicate": r} for n, (c, r) in told.items()}
+        )
+        rows = study.rows(store)
+    figure = figure_type()
+    said = draw(figure, rows, Plot("groups"), PAPER)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["drug\nn = 2 replicates"]
+    points = axes.collections[0].get_offsets()[:, 1]
+    assert sorted(points.tolist()) == pytest.approx([4, 12], rel=1e-3)
+    assert "1 image without a value" in said
+
+
+def test_counts_over_time_are_a_curve_with_a_band(tmp_path, fake_prediction):
+    figure_type = pytest.importorskip("matplotlib.figure").Figure
+    with Store(tmp_path / "time.celltally") as store:
+        number = images.register(store, name="stack", pixels_sha256="0" * 64, shape=SHAPE)
+        for t in range(3):
+            count(store, number, fake_prediction(weights=[1, 1, 1, t + 1]), t=t)
+        list(figures.iter_refresh(store))
+        rows = study.rows(store)
+    figure = figure_type()
+    said = draw(figure, rows, Plot("time"), PAPER)
+    (axes,) = figure.axes
+    t, values = axes.lines[0].get_data()
+    assert list(t) == [0, 1, 2]
+    assert list(values) == pytest.approx([4, 5, 6], rel=1e-3)
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() < 4
+    assert band.max() > 6
+    assert "Bands: intervals of the counts." in said

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from celltally.errors import UserError
+from celltally.io import write_regions
 from celltally.learn.data import (
     hash_samples,
     read_dataset,
@@ -10,6 +12,7 @@ from celltally.learn.data import (
     sample_dots,
     split_by_group,
 )
+from celltally.types import Region
 
 
 def test_a_set_with_dots(dataset_folder):
@@ -216,3 +219,41 @@ def test_the_names_of_a_public_set_tell_what_is_in_focus(dataset_folder):
     assert [sample.in_focus for sample in public.samples] == [True, False, False]
     other = read_dataset(dataset_folder("other", [1, 1, 2], stems=stems, labels="counts"))
     assert all(sample.in_focus for sample in other.samples)
+
+
+def write_outlines(folder, stem, *regions):
+    (folder / "regions").mkdir(exist_ok=True)
+    write_regions(folder / "regions" / f"{stem}.geojson", regions)
+
+
+def outline(y1, x1, kind, **options):
+    corners = np.array([(-0.5, -0.5), (-0.5, x1), (y1, x1), (y1, -0.5)])
+    return Region(corners, kind, **options)
+
+
+@pytest.mark.parametrize(
+    ("regions", "whole"),
+    [
+        ([outline(63.5, 71.5, "reviewed")], True),
+        ([outline(63.4, 71.3, "audit")], True),
+        ([outline(30, 80, "reviewed"), outline(80, 80, "audit")], True),
+        ([outline(30, 30, "count"), outline(40, 40, "tissue")], True),
+        ([outline(63.5, 40, "reviewed")], False),
+        ([outline(63.5, 71.5, "reviewed"), outline(20, 20, "exclude")], False),
+        ([outline(63.5, 71.5, "reviewed", stated=8.0)], False),
+        ([outline(30, 30, "count", stated=3.0)], False),
+    ],
+)
+def test_an_image_of_which_only_parts_are_known_is_refused(dataset_folder, regions, whole):
+    folder = dataset_folder("set", [4, 8])
+    write_outlines(folder, "set-1", *regions)
+    if whole:
+        assert len(read_dataset(folder).samples) == 2
+        return
+    with pytest.raises(UserError, match=r"of 1 image in .* such as set-1\.png: outside"):
+        read_dataset(folder)
+
+
+def test_a_set_may_name_its_groups(dataset_folder):
+    folder = dataset_folder("set", [4, 8, 6], groups={"set-0": "A01", "set-1": "A01"})
+    assert [s.group for s in read_dataset(folder).samples] == ["set/A01", "set/A01", "set/set-2"]

@@ -147,8 +147,10 @@ def test_a_number_that_is_that_of_the_dots_says_no_more_than_they_do() -> None:
     assert after(known, edit).regions[0].by_dots
 
 
-@pytest.mark.parametrize(("counted", "words_"), [(1, "1 was typed, but 2 dots are set"),
-                                                 (-1, "a count of -1"), (np.nan, "a count of nan")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("counted", "words_"),
+    [(1, "1 was typed, but 2 dots are set"), (-1, "a count of -1"), (np.nan, "a count of nan")],
+)
 def test_a_number_that_cannot_be_is_refused(counted, words_) -> None:
     with pytest.raises(UserError, match=words_):
         audited(dots(), [(15, 16), (45, 30)], counted=counted)
@@ -168,6 +170,15 @@ def test_dots_of_other_planes_are_left_alone() -> None:
     edit, _ = audit_edit(region(t=1, z=2), dots(z=2, t=1), [(45, 30)], diameter_px=10)
     added = after(dots(z=2, t=1), edit).dots[-1:]
     assert (added.t.tolist(), added.z.tolist()) == ([1], [2])
+
+
+def test_of_a_projection_the_dots_of_all_z_are_compared() -> None:
+    known = dots(z=[0, 1, 2, 3, 0, 1, 2])
+    edit, found = audited(known, [(15, 15), (40, 50)], every_z=True)
+    assert states(after(known, edit))[:5] == [
+        "confirmed", "removed", "confirmed", "removed", "removed",
+    ]  # fmt: skip
+    assert (found.model_dots, found.matched) == (5, 2)
 
 
 def test_names_are_numbered_and_the_id_is_the_seed() -> None:

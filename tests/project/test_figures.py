@@ -123,6 +123,28 @@ def test_where_there_is_tissue_figures_are_those_of_the_tissue(
     assert found.n_dots == found.states["added"] == 1
 
 
+def test_without_regions_no_place_of_a_dot_is_read(
+    store, image_id, count_image, put, dots, rectangle, monkeypatch
+):
+    for t in range(3):
+        for z in range(2):
+            count_image(image_id, t=t, z=z)
+    states = np.random.default_rng(1).choice(["proposed", "added", "removed", "moved"], 200)
+    put(image_id, dots(200, state=states))
+    monkeypatch.setattr(module, "load_dots", None)
+    light = of_image(store, image_id)
+    wide = of_image(store, image_id, level=0.99)
+    monkeypatch.undo()
+    put(image_id, None, rectangle(200, 200, 210, 210, kind="exclude"))  # beside the image
+    full = of_image(store, image_id)
+    for a, b, c in zip(light, full, wide, strict=True):
+        assert a.states == b.states == c.states
+        assert a.classes == b.classes == c.classes
+        assert a.n_dots == b.n_dots == c.n_dots > 0
+        assert a.count == b.count == c.count
+        assert c.interval.low < a.interval.low
+
+
 # ---- time and z ----
 
 
@@ -232,6 +254,10 @@ def test_a_cancelled_refresh_keeps_what_it_has(store, count_image):
     next(job)
     job.close()
     assert len(remembered(store).stale) == 2
+    job = iter_refresh(store)
+    next(job)
+    store.close()
+    job.close()  # nothing can be kept any more, and nothing is said of it
 
 
 def test_a_reader_works_out_but_does_not_write(store, image_id, count_image, path):

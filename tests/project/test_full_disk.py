@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from celltally.project.store import Store
 from celltally.project.work import load_work, record
 from celltally.types import Dots, Grid, Interval, Prediction
 
-FULL = r"the disk is full: study\.celltally could not be written; free some space and try again"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+FULL = "the disk is full: study.celltally could not be written; free some space and try again"
 
 
 @contextmanager
@@ -159,3 +162,20 @@ def test_without_room_for_a_copy_a_project_is_not_migrated(path, monkeypatch):
     with Store(path) as store:
         assert len(all_images(store)) == 2000
         assert store.check() == []
+
+
+@pytest.mark.parametrize("leave", [0, 30_000])
+def test_a_disk_that_is_really_full(monkeypatch, leave):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    filling = import_module("project_lib.filling")
+    try:
+        disk = filling.small_disk()
+        folder = disk.__enter__()
+    except OSError as error:
+        pytest.skip(str(error))
+    try:
+        found = filling.full_disk(folder, leave, leave)
+    finally:
+        disk.__exit__(None, None, None)
+    assert found["edits before"] >= 20
+    assert found["told"] == FULL

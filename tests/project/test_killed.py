@@ -24,12 +24,12 @@ def killing(monkeypatch):
 
 
 def test_single_edits(killing, path):
-    found = killing.kill_edits(path, 0, 80, kills=3)
+    found = killing.kill_edits(path, 0, 60, kills=3)
     assert found == sorted(found)
 
 
 def test_bulk_edits_are_done_or_not_done(killing, path):
-    killing.kill_edits(path, 3, 4, kills=2, size=5000, spread=0.2)
+    killing.kill_edits(path, 3, 3, kills=2, size=5000, spread=0.2)
 
 
 def test_predictions_with_their_maps(killing, path):

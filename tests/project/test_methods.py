@@ -43,7 +43,7 @@ def test_one_image_that_nobody_touched():
         "Cells were counted in one image with Celltally 1.2.3. The model was 'general' (sha256 "
         "abababababab). The cell diameter was 14 pixels. Dots were placed at the threshold at "
         "which the number of dots is nearest to the integral of the density. No part of the "
-        "images was reviewed by a person. No dot was changed by hand. Intervals (95 %) are "
+        "images was reviewed by hand. No dot was changed by hand. Intervals (95 %) are "
         "split-conformal, from the model's errors on images that it had not learned from."
     )
 
@@ -73,7 +73,7 @@ def test_a_whole_study():
         "in one count it was moved by hand.",
         "The model, the cell diameter and the threshold rule were fixed for the whole study on "
         "2024-05-06.",
-        "A person reviewed 38 % of the area, in two of four image planes;",
+        "38 % of the area was reviewed by hand, in two of four image planes;",
         "1 206 dots were checked or corrected by two people: five added, one removed and "
         "1 200 confirmed.",
         "One of three counts has complete review, so that the count is exact.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -286,7 +285,7 @@ def test_a_second_program_is_told_who_writes_and_may_read(path, holder):
 
 
 def test_the_lock_of_a_killed_program_is_gone(path, holder):
-    holder.send_signal(signal.SIGKILL)
+    holder.kill()  # as kill -9 does
     holder.wait()
     with Store(path) as store:
         assert store.check() == []
@@ -301,14 +300,23 @@ def test_a_lock_on_something_that_is_not_there_yet_names_nobody(path):
 
 def test_the_lock_is_given_back_by_whatever_thread_closes(path):
     opened: list[Store] = []
-    thread = threading.Thread(target=lambda: opened.append(Store(path)))
+    is_open, end = threading.Event(), threading.Event()
+
+    def work():  # as a thread of the window that goes on for long
+        opened.append(Store(path))
+        is_open.set()
+        end.wait(10)
+
+    thread = threading.Thread(target=work)
     thread.start()
-    thread.join()
+    assert is_open.wait(10)
     with pytest.raises(ProjectInUseError):
         Store(path)
     opened[0].close()
     opened[0].close()  # once more is harmless
     Store(path).close()
+    end.set()
+    thread.join()
 
 
 def test_an_opening_that_fails_gives_the_lock_back(path):

@@ -258,7 +258,7 @@ def shelf(tmp_path_factory):
 
 
 @settings(
-    max_examples=40, deadline=None, derandomize=True,
+    max_examples=30, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(steps=STEPS, labels=st.lists(LABELS, min_size=1, max_size=3))

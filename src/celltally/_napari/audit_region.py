@@ -51,6 +51,8 @@ class Drawn:
         Integral of the density over it.
     diameter_px
         Cell diameter that was counted with.
+    every_z
+        Whether a projection over z was counted.
     """
 
     key: str
@@ -58,6 +60,7 @@ class Drawn:
     shown: CutOut
     predicted: float
     diameter_px: float
+    every_z: bool = False
 
 
 def draw_job(
@@ -78,19 +81,17 @@ def draw_job(
     """
     yield Progress(0, 0, "Drawing a region")
     plane, prediction = counted.plane, counted.prediction
-    t, z = plane.index("T"), plane.index("Z")
-    avoid = [r.polygon for r in regions if r.kind in AVOID and (r.t, r.z) == (t, z)]
-    sums = region_sums(prediction)
-    box: Box = draw_apart(
-        sums, prediction.image_shape, prediction.diameter_px, random_of(seed), avoid
-    )
+    t, z, every_z = plane.index("T"), plane.index("Z"), plane.z_method == "projection"
+    there = [r for r in regions if r.t == t and (every_z or r.z == z)]
+    sums, diameter = region_sums(prediction), prediction.diameter_px
+    avoid = [r.polygon for r in there if r.kind in AVOID]
+    box: Box = draw_apart(sums, prediction.image_shape, diameter, random_of(seed), avoid)
     corners = corners_of(box)
     yield Progress(0, 0, "Reading its pixels")
-    shown = cut_out(plane.read(), box, prediction.diameter_px)
+    shown = cut_out((yield from plane.iter_read()), box, diameter)
     region = Region(np.array(corners), "audit", audit_name(regions), id=seed, t=t, z=z)
-    return Drawn(
-        key, region, shown, max(float(sums.over(corners)[0]), 0.0), prediction.diameter_px
-    )  # fmt: skip
+    predicted = max(float(sums.over(corners)[0]), 0.0)
+    return Drawn(key, region, shown, predicted, diameter, every_z)
 
 
 class RegionAudit(QObject):
@@ -251,6 +252,7 @@ class RegionAudit(QObject):
                 diameter_px=drawn.diameter_px,
                 author=correcting.author,
                 label=correcting.current_class,
+                every_z=drawn.every_z,
             )
         except UserError as error:
             self.section.say(sentence(error))

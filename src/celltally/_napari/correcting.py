@@ -334,7 +334,7 @@ class Correcting(QObject):
         self.catch(key)
         subject.diameter_px = diameter_px or subject.diameter_px
         proposal = propose(
-            subject.work, dots, subject.diameter_px, planes=planes or [_place(subject.plane)]
+            subject.work, dots, subject.diameter_px, planes=planes or [subject.plane.place]
         )
         if proposal.edit.changes:
             self._know_classes(dots.label)
@@ -449,10 +449,6 @@ class Correcting(QObject):
         if new:
             self.classes += new
             self.classes_changed.emit()
-
-
-def _place(plane: Plane) -> PlaneOf:
-    return plane.index("T"), None if plane.z_method == "projection" else plane.index("Z")
 
 
 def _same(one: Region, other: Region) -> bool:

@@ -232,8 +232,7 @@ class CountRunner(QObject):
         if arrived.counted is not None:
             self._results.put(run.key, arrived.counted)
         self._results.add_stored(run.key, arrived.figures, plane)
-        z = None if plane.z_method == "projection" else plane.index("Z")
-        run.pending.append(((plane.index("T"), z), arrived.dots))
+        run.pending.append((plane.place, arrived.dots))
         if len(run.planes) > 1 and not self._propose_soon.isActive():
             self._propose_soon.start()
         self.counted.emit(run.key, arrived.counted)

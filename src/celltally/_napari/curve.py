@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from celltally._napari import texts
 from celltally.types import Interval
 
-__all__ = ["CurveView", "Point"]
+__all__ = ["CurveView", "Point", "curve_note"]
 
 #: Of the line and its band: seen on napari's dark and light theme alike.
 LINE, BAND = QColor("#4a86e8"), QColor(74, 134, 232, 80)
@@ -59,6 +59,30 @@ class Point:
     def bounded(self) -> bool:
         """Whether the interval has bounds."""
         return math.isfinite(self.interval.low) and math.isfinite(self.interval.high)
+
+
+def curve_note(points: Sequence[Point], length: int, level: float, *, trouble: str = "") -> str:
+    """Say what is to be known of a curve.
+
+    Parameters
+    ----------
+    points, length
+        See ``CurveView.show_points``.
+    level
+        Of the intervals.
+    trouble
+        Why something could not be worked out.
+    """
+    said = []
+    if len(points) < length:
+        said.append(f"{len(points)} of {length} time points are counted.")
+    if any(point.bounded for point in points):
+        said.append(
+            f"The band is the {texts.percent(level)} interval of each time point by itself."
+        )
+    if any(point.correction for point in points):
+        said.append("Squares: corrected.")
+    return " ".join([*said, trouble]).strip()
 
 
 class CurveView(QWidget):
@@ -233,18 +257,10 @@ class CurveView(QWidget):
     def _paint_run(self, painter: QPainter, run: Sequence[Point]) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(BAND)
-        for one, other in zip(run, run[1:], strict=False):
-            if one.bounded and other.bounded:
-                painter.drawPolygon(
-                    QPolygonF(
-                        [
-                            self._place(one.t, one.interval.low),
-                            self._place(one.t, one.interval.high),
-                            self._place(other.t, other.interval.high),
-                            self._place(other.t, other.interval.low),
-                        ]
-                    )
-                )
+        bounded = [point for point in run if point.bounded]
+        lows = [self._place(p.t, p.interval.low) for p in bounded]
+        highs = [self._place(p.t, p.interval.high) for p in bounded]
+        painter.drawPolygon(QPolygonF([*lows, *reversed(highs)]))
         if len(run) == 1 and run[0].bounded:
             painter.setPen(QPen(BAND, 4))
             ends = run[0].interval

@@ -19,8 +19,10 @@ from celltally._napari.planes import (
     channel_choices,
     key_of,
     pixel_size_um,
+    plane_at,
     plane_in_view,
 )
+from celltally._napari.scope import IN_VIEW, Choice, Scope, choices
 from celltally._napari.texts import short
 from celltally.errors import UserError
 
@@ -36,6 +38,7 @@ class _Choice:
 
     channel: str | int | None = None
     channel_chosen: bool = False
+    scope: Scope = IN_VIEW
     pixel_um: float | None = None
     diameter_px: float | None = None
     typed: bool = False
@@ -88,7 +91,13 @@ class ImageSection(Section):
         self.channel_box.setToolTip("Which colour or channel of the image is counted.")
         self.channel_box.currentIndexChanged.connect(self._channel_chosen)
         self.plane_label = text()
-        self.plane_label.setToolTip("The plane in view is counted; move the slider to change it.")
+        self.plane_label.setToolTip("The plane in view; move the sliders to change it.")
+        self.planes_box = QComboBox()
+        self.planes_box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.planes_box.setMinimumContentsLength(12)
+        self.planes_box.currentIndexChanged.connect(self._scope_chosen)
         self.pixel_edit = _spin("µm", 4, 1e5, 0.01, unset="not known")
         self.pixel_edit.setToolTip(
             "Width of one pixel in micrometres. Only needed to read and type sizes in µm."
@@ -114,7 +123,8 @@ class ImageSection(Section):
         self.note = wrapped(name="image_note")
         self.add_row("Layer", self.layer_box)
         self.channel_row = self.add_row("Channel", self.channel_box)
-        self.plane_row = self.add_row("Plane", self.plane_label)
+        self.plane_row = self.add_row("In view", self.plane_label)
+        self.planes_row = self.add_row("Planes", self.planes_box)
         self.add_row("Pixel size", self.pixel_edit)
         self.add_row("Cell diameter", spread(self.diameter_edit, self.micron_edit))
         self.add_row("", spread(self.ring_box, self.estimate_button, stretch=0))
@@ -135,6 +145,11 @@ class ImageSection(Section):
     def diameter_px(self) -> float | None:
         """Cell diameter in image pixels, None where nothing is set."""
         return self.diameter_edit.value() or None
+
+    @property
+    def scope(self) -> Scope:
+        """Which planes of the image are counted."""
+        return self._choice.scope if self._choice is not None else IN_VIEW
 
     @property
     def seen(self) -> Looked | None:
@@ -253,6 +268,7 @@ class ImageSection(Section):
     def _show_choice(self) -> None:
         layer, choice = self.layer, self._choice
         self._show_channel()
+        self._show_scope()
         with QSignalBlocker(self.pixel_edit):
             self.pixel_edit.setValue((choice and choice.pixel_um) or 0)
         self._show_diameter()
@@ -280,6 +296,36 @@ class ImageSection(Section):
                     values.index(choice.channel) if choice.channel in values else 0
                 )
         self.channel_row.setVisible(bool(options))
+
+    def _show_scope(self) -> None:
+        options = self._scopes()
+        with QSignalBlocker(self.planes_box):
+            self.planes_box.clear()
+            for option in options:
+                self.planes_box.addItem(option.words, option.scope)
+                self.planes_box.setItemData(self.planes_box.count() - 1, option.tip, 3)
+            scopes = [option.scope for option in options]
+            self.planes_box.setCurrentIndex(scopes.index(self.scope) if self.scope in scopes else 0)
+        self.planes_row.setVisible(len(options) > 1)
+        self._explain_scope(options)
+
+    def _scopes(self) -> list[Choice]:
+        layer = self.layer
+        if layer is None or layer.ndim <= 2:
+            return []
+        plane = plane_at(layer, (0,) * (layer.ndim - 2))
+        return choices(plane.axes, plane.data.shape)
+
+    def _explain_scope(self, options: list[Choice]) -> None:
+        tip = next((option.tip for option in options if option.scope == self.scope), "")
+        self.planes_box.setToolTip(f"Which planes are counted, and how. {tip}".strip())
+
+    def _scope_chosen(self, index: int) -> None:
+        scope = self.planes_box.itemData(index)
+        if self._choice is not None and isinstance(scope, Scope):
+            self._choice.scope = scope
+            self._explain_scope(self._scopes())
+            self.changed.emit()
 
     def _show_plane(self) -> None:
         try:

@@ -23,6 +23,7 @@ from celltally.types import Image as Pixels
 __all__ = [
     "Plane",
     "channel_choices",
+    "go_to",
     "in_plane",
     "iter_in_plane",
     "key_of",
@@ -138,6 +139,11 @@ class Plane:
         return self.position[self.axes.index(letter)] if letter in self.axes else 0
 
     @property
+    def place(self) -> tuple[int, int | None]:
+        """Time point and z of its dots; None where they lie in all z."""
+        return self.index("T"), None if self.z_method == "projection" else self.index("Z")
+
+    @property
     def z_word(self) -> str:
         """What a table has in its column z: the index, or ``max`` for a projection."""
         return "max" if self.z_method == "projection" else str(self.index("Z"))
@@ -148,7 +154,7 @@ class Plane:
         A projection is of all z.
         """
         there = np.rint(np.asarray(leads, dtype=float)).astype(int)
-        same = there.reshape(-1, len(self.position)) == np.asarray(self.position, dtype=int)
+        same = there.reshape(len(there), len(self.position)) == np.asarray(self.position, dtype=int)
         if self.z_method == "projection" and "Z" in self.axes:
             same[:, self.axes.index("Z")] = True
         return np.asarray(same.all(axis=1))
@@ -240,6 +246,15 @@ def plane_at(layer: Image, position: Sequence[int], channel: str | None = None) 
     names = _axis_names(layer, axes)
     at = tuple(int(index) for index in position)
     return Plane(data, at, names, axes, layer.rgb, channel, tuple(sizes[-2:]))
+
+
+def go_to(layer: Image, dims: Any, plane: Plane) -> None:
+    """Have the viewer show a plane of an image layer."""
+    place = np.zeros(layer.ndim)
+    place[: len(plane.position)] = plane.position
+    world = layer.data_to_world(place)
+    for axis in range(len(plane.position)):
+        dims.set_point(dims.ndim - layer.ndim + axis, float(world[axis]))
 
 
 def _labels(layer: Image) -> list[str]:

@@ -39,7 +39,10 @@ class ProjectBar(QWidget):
         self.open_action.triggered.connect(lambda: self._ask_open())
         self.unnamed_action.triggered.connect(lambda: self.open(None))
         self.button.setMenu(self.menu)
-        self.button.setStyleSheet("QToolButton { padding: 2px 16px 2px 6px; }")
+        # The style's own arrow lies below the words; one among them is where it is looked for.
+        self.button.setStyleSheet(
+            "QToolButton { padding: 2px 6px; } QToolButton::menu-indicator { image: none; }"
+        )
         self.mark = text(name="saved_mark")
         self.mark.setToolTip("Every count and every edit is written to the project at once.")
         self.trouble = wrapped(name="saving_trouble", style=ATTENTION)
@@ -56,7 +59,7 @@ class ProjectBar(QWidget):
         """Show which project is open, and what was saved last."""
         saving = self._saving
         name = saving.name or "My counts"
-        self.button.setText(f"{short(name, NAME_LENGTH)}{' (reading)' * saving.read_only}")
+        self.button.setText(f"{short(name, NAME_LENGTH)}{' (reading)' * saving.read_only} ▾")
         place = saving.store.path if saving.store is not None else projects_dir()
         self.button.setToolTip(f"Images, counts, dots, regions and every edit are kept in {place}")
         self.mark.setText("" if saving.trouble else saving.mark)

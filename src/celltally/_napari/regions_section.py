@@ -495,6 +495,8 @@ class RegionsSection(FoldingSection):
         notes = [region_report.told([*rows, *sums])]
         if rows and self._counted is None:
             notes.append("Not counted yet: areas only.")
+        if rows and self._counted is not None and self._counted.plane.z_method == "merged":
+            notes.append("Counts in regions are of the plane in view, before planes are merged.")
         if self._layer is not None and self._plane is not None:
             elsewhere = len(self._layer.data) - len(rows)
             if elsewhere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from celltally._napari.controls import (
     wrapped,
 )
 from celltally._napari.counting import PlaneCount
+from celltally._napari.curve import CurveView, Point
 from celltally._napari.dot_export import ask_for_density, ask_for_dots
 from celltally.types import Interval
 
 __all__ = ["ResultSection"]
 
+NOTHING = "Nothing is counted yet."
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 STEPS = 200
 
@@ -40,6 +43,8 @@ class ResultSection(Section):
 
     threshold_changed = Signal(float)
     level_changed = Signal()
+    #: A time point of the curve was chosen.
+    time_chosen = Signal(int)
     save_counts = Signal(str)
     save_dots = Signal(str, str)
     save_density = Signal(str)
@@ -50,7 +55,7 @@ class ResultSection(Section):
         self._interval: Interval | None = None
         self._n_dots = 0
         self._count = 0.0
-        self.empty = wrapped("Nothing is counted yet.")
+        self.empty = wrapped(NOTHING)
         self.count_label = text(name="count", style="font-size: 22px; font-weight: bold;")
         self.correction_label = wrapped(name="correction")
         self.interval_label = text(name="interval", style="font-size: 14px;")
@@ -62,6 +67,9 @@ class ResultSection(Section):
         self.level_box.setToolTip("How often the true count is to lie inside the interval.")
         self.level_box.currentIndexChanged.connect(lambda _: self.level_changed.emit())
         self.kind_label = wrapped(name="interval_kind", style=ATTENTION)
+        self.curve = CurveView()
+        self.curve.chosen.connect(self.time_chosen)
+        self.curve_label = wrapped(name="curve_note")
         self.dots_label = wrapped(name="dots")
         self.dots_label.setVisible(True)
         self.origin_label = wrapped(name="origin")
@@ -73,6 +81,8 @@ class ResultSection(Section):
             self.correction_label,
             spread(self.level_box, self.interval_label, stretch=1),
             self.kind_label,
+            self.curve,
+            self.curve_label,
             self.dots_label,
             self.slider_row,
             self.origin_label,
@@ -91,6 +101,7 @@ class ResultSection(Section):
             self.buttons,
             self.exports,
         )
+        self.show_curve((), 0, None)
         self.clear()
 
     def _build_slider(self) -> None:
@@ -110,11 +121,15 @@ class ResultSection(Section):
 
     def _build_buttons(self) -> None:
         self.copy_button = QPushButton("Copy")
-        self.copy_button.setToolTip("Copy count, low, high and dots as plain digits, for a table.")
+        self.copy_button.setToolTip(
+            "Copy count, low, high and dots as plain digits, for a table; of a curve a line for "
+            "each time point, which comes first."
+        )
         self.copy_button.clicked.connect(self.copy)
         self.counts_button = QPushButton("Save count…")
         self.counts_button.setToolTip(
-            "Add this result as a row to a CSV file (a new one, or one that was saved here)."
+            "Add this result as a row to a CSV file (a new one, or one that was saved here); "
+            "of a curve a row for each time point."
         )
         self.counts_button.clicked.connect(self._save_counts)
         self.dots_button = QPushButton("Export dots…")
@@ -158,8 +173,9 @@ class ResultSection(Section):
         """The number of dots that is shown."""
         return self._n_dots
 
-    def clear(self) -> None:
-        """Show that nothing is counted."""
+    def clear(self, words: str = NOTHING) -> None:
+        """Show that nothing is counted, or say why it is not shown."""
+        self.empty.setText(words)
         self._counted = self._interval = None
         self._threshold = 0.0
         self.empty.setVisible(True)
@@ -202,12 +218,43 @@ class ResultSection(Section):
         self.interval_label.setText(texts.interval_range(interval))
         hint(self.kind_label, texts.interval_words(interval))
 
+    def show_curve(
+        self, points: Sequence[Point], length: int, now: int | None, note: str = ""
+    ) -> None:
+        """Show counts over time where there are several; see ``CurveView``.
+
+        Parameters
+        ----------
+        points, length, now
+            See ``CurveView.show_points``.
+        note
+            What is to be known of them.
+        """
+        self._points = tuple(points) if len(points) > 1 else ()
+        self.curve.show_points(self._points, length, now)
+        self.curve.setVisible(bool(self._points))
+        hint(self.curve_label, note if self._points else "")
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The counts over time that are shown; empty where there are none."""
+        return self._points
+
     def show_dots(self, n_dots: int, note: str = "") -> None:
         """Show how many dots there are, and how that compares with the count."""
         if self._counted is None:
             return
         self._n_dots = n_dots
         self.dots_label.setText(f"{texts.dots(n_dots, self._count)} {note}".strip())
+
+    def show_cells(self, n_cells: int, n_dots: int, note: str = "") -> None:
+        """Show how many dots of a plane there are, where dots of several planes are one cell."""
+        if self._counted is None:
+            return
+        self._n_dots = n_cells
+        word = "dot" if n_dots == 1 else "dots"
+        words = f"{texts.number(n_dots)} {word} in the plane in view; dots above each other are"
+        self.dots_label.setText(f"{words} one cell. {note}".strip())
 
     # ---- threshold ----
 
@@ -234,12 +281,17 @@ class ResultSection(Section):
     # ---- out of napari ----
 
     def copied(self) -> str:
-        """Return what *Copy* puts on the clipboard: plain digits between tabs."""
+        """Return what *Copy* puts on the clipboard: plain digits between tabs.
+
+        Of a curve a line for each time point, with the time point first.
+        """
         if self._counted is None or self._interval is None:
             return ""
-        values = (self._count, self._interval.low, self._interval.high)
-        digits = [f"{v:.0f}" if np.isfinite(v) else "" for v in values]
-        return "\t".join([*digits, str(self._n_dots)])
+        if self._points:
+            each = (_digits(p.count, p.interval, p.n_dots) for p in self._points)
+            lines = ["\t".join([str(p.t), *d]) for p, d in zip(self._points, each, strict=True)]
+            return "\n".join(lines)
+        return "\t".join(_digits(self._count, self._interval, self._n_dots))
 
     def copy(self, *_: object) -> None:
         """Put the result on the clipboard."""
@@ -268,3 +320,8 @@ class ResultSection(Section):
         """Return what the names of files begin with."""
         image = self._counted.prediction.image if self._counted is not None else ""
         return Path(image).stem or "image"
+
+
+def _digits(count: float, interval: Interval, n_dots: int) -> list[str]:
+    values = (count, interval.low, interval.high)
+    return [*(f"{v:.0f}" if np.isfinite(v) else "" for v in values), str(n_dots)]

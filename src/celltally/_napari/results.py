@@ -191,6 +191,10 @@ class Results:
                 found.append(Known(at, result, stored))
         return found
 
+    def times(self, key: str) -> list[int]:
+        """Return the time points of an image that were counted."""
+        return sorted(self._methods.get(key, {}))
+
     def over_z(self, key: str, t: int) -> list[StoredCount]:
         """Return the counts of the planes that are merged at a time point, lowest z first."""
         return sorted(

@@ -115,12 +115,17 @@ class StudyWidget(Docked):
         follow.told.connect(self.status.say)
         follow.progressed.connect(self._progress)
         jobs = self.jobs
-        self.destroyed.connect(lambda *_: jobs.stop())
+
+        def unhook(*_: object) -> None:
+            follow.leave()
+            jobs.stop()
+
+        self._unhook = unhook
+        self.destroyed.connect(unhook)
 
     def leave(self) -> None:
         """Hear nothing more of the project, and end what runs."""
-        self.follow.leave()
-        self.jobs.stop()
+        self._unhook()
 
     # ---- where it lies ----
 

@@ -109,7 +109,7 @@ def _with_model(store: Store, kinds: Collection[str]) -> Generator[Progress, Non
 
     fields: list[Field] = []
     radii: list[float] = []
-    uncounted = 0
+    uncounted = stated = 0
     entries = all_images(store)
     for done, entry in enumerate(entries):
         yield Progress(done, len(entries), f"comparing {entry.name}")
@@ -121,6 +121,9 @@ def _with_model(store: Store, kinds: Collection[str]) -> Generator[Progress, Non
         models: dict[int, Dots | None] = {}
         counts = latest_counts(store, [entry.id])
         for region in wanted:
+            if region.stated is not None:
+                stated += 1
+                continue
             count = _count_of(region, counts)
             if count is not None and count.id not in models:
                 loaded = load_prediction(store, count)
@@ -132,13 +135,18 @@ def _with_model(store: Store, kinds: Collection[str]) -> Generator[Progress, Non
             fields.append(_field(Field, entry.name, person, model, region, regions, count))
             radii.append(count.diameter_px / 2)
     if not fields:
-        raise UserError(_nothing(kinds, uncounted))
+        raise UserError(_nothing(kinds, uncounted, stated))
     note = (
         "The model's dots are those of its newest count at the threshold as it stands; dots up to "
         "half a cell diameter apart can be one cell."
     )
     if uncounted:
         note += f" {uncounted} region{'s' * (uncounted != 1)} in planes without a count left out."
+    if stated:
+        note += (
+            f" {stated} region{'s' * (stated != 1)} left out, where a number was stated and "
+            "nobody said which dots are right."
+        )
     if "reviewed" in kinds:
         note += (
             " Reviewed regions begin with the model's dots, which makes the two more alike than "
@@ -147,12 +155,14 @@ def _with_model(store: Store, kinds: Collection[str]) -> Generator[Progress, Non
     return Compared(("person", "model"), agreement(fields, radii), note)
 
 
-def _nothing(kinds: Collection[str], uncounted: int) -> str:
+def _nothing(kinds: Collection[str], uncounted: int, stated: int) -> str:
     if uncounted:
         return "no region lies in a plane that was counted; count these images first"
+    if stated:
+        return "only numbers were stated, not which dots are right; set a dot on every cell"
     if "reviewed" in kinds:
-        return "there are no reviewed regions; draw some in the Tally widget, and review them"
-    return "there are no audit regions; draw some in the Tally widget, or take reviewed ones, too"
+        return "nothing was reviewed; draw a region in the Tally widget, and review its dots"
+    return "there are no audit regions; count one with “Audit a region…” in the Tally widget"
 
 
 def _regions(store: Store, image_id: int) -> list[Region]:

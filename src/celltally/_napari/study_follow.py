@@ -41,7 +41,7 @@ class Following(QObject):
         self._reading: Job | None = None
         self._working: Job | None = None
         self._again = False
-        self._asleep = False
+        self._asleep = self._left = False
         self._partial = Partial()
         self._quiet, self._longest = QTimer(self), QTimer(self)
         for timer, interval in ((self._quiet, QUIET), (self._longest, LONGEST)):
@@ -82,9 +82,13 @@ class Following(QObject):
         self._again = False
 
     def leave(self) -> None:
-        """Hear nothing more of the project."""
+        """Hear nothing more of the project, and tell nobody."""
+        if self._left:
+            return
+        self._left = True
         self._saving.opened.disconnect(self.start_over)
         self._saving.marked.disconnect(self._marked)
+        self.blockSignals(True)
         self.stop()
 
     def sleep(self, asleep: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_OPEN", "Opening"]
 
+logger = logging.getLogger(__name__)
+#: A layer to be made: data, metadata, kind.
+_Made = tuple[Any, dict[str, Any], str]
 #: Images that stay open of those that were opened from the table: the newest.
 MOST_OPEN = 8
+#: Pixels of a side from which napari takes a last axis of 3 or 4 for colours.
+_LEAST_RGB = 30
 #: Pixels from which the contrast is taken from some of them.
 _MANY = 4_000_000
 #: Pixels of which it is taken then, along each axis.
@@ -52,7 +58,7 @@ class _Found:
     """What a job found: an open layer, or layers of a file; and a region's corners."""
 
     key: str | None = None
-    layers: tuple[tuple[Any, dict[str, Any], str], ...] = ()
+    layers: tuple[_Made, ...] = ()
     corners: NDArray[np.float64] | None = None
 
 
@@ -251,7 +257,7 @@ def _find_job(
             f"{entry.path} is not there any more; press “Find moved files…” and choose the "
             "folder where it is now"
         )
-    return _Found(layers=tuple(_read(entry.path)), corners=corners)
+    return _Found(layers=tuple(_read(entry)), corners=corners)
 
 
 def _corners(store: Store, row: StudyRow) -> NDArray[np.float64] | None:
@@ -263,27 +269,64 @@ def _corners(store: Store, row: StudyRow) -> NDArray[np.float64] | None:
     return next((r.polygon for r in regions if r.id == row.figures.region_id), None)
 
 
-def _read(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
-    """Read a file as napari would, with the contrast that it would choose."""
+def _read(entry: ImageEntry) -> list[_Made]:
+    """Read a file as napari would; ourselves where it cannot, or not the scene that is wanted."""
+    path = entry.path
+    assert path is not None
+    made = _read_by_plugin(path)
+    named = [name for _, meta, _ in made for name in np.atleast_1d(meta.get("name"))]
+    if not made or (entry.scene is not None and entry.scene not in named):
+        made = [_read_by_us(entry)]
+    for data, meta, kind in made:
+        if kind == "image":
+            # As napari calls a layer of a file; its source tells the rest.
+            meta.setdefault("name", path.stem)
+            _set_scale(data, meta, entry)
+            if isinstance(data, np.ndarray) and "contrast_limits" not in meta:
+                _set_contrast(data, meta)
+    return made
+
+
+def _read_by_plugin(path: Path) -> list[_Made]:
+    """Read a file with napari's plugins; none where no one can."""
     from npe2 import read
 
     try:
         layers = read([str(path)], stack=False)
-    except Exception as error:  # of any plugin
-        raise UserError(
-            f"{path} cannot be opened ({type(error).__name__}: {error}); open it in napari"
-        ) from error
-    made = []
-    for layer in layers:
-        data, meta, kind = (*layer, *({}, "image")[len(layer) - 1 :])
-        meta = dict(meta)
-        if kind == "image":
-            # As napari calls a layer of a file; its source tells the rest.
-            meta.setdefault("name", path.stem)
-            if isinstance(data, np.ndarray) and "contrast_limits" not in meta:
-                _set_contrast(data, meta)
-        made.append((data, meta, kind))
-    return made
+    except Exception:  # of any plugin; ours says what is wrong
+        logger.info("no plugin of napari reads %s", path, exc_info=True)
+        return []
+    return [_whole(layer) for layer in layers if layer[0] is not None]
+
+
+def _whole(layer: Any) -> _Made:
+    """Give a layer that a reader left without metadata or kind both."""
+    data, meta, kind = (*layer, *({}, "image")[len(layer) - 1 :])
+    return data, dict(meta or {}), str(kind)
+
+
+def _read_by_us(entry: ImageEntry) -> _Made:
+    from celltally.io import read_image
+
+    image = read_image(entry.path, scene=entry.scene)
+    labels = tuple(axis.lower() for axis in image.axes if axis != "S")
+    meta: dict[str, Any] = {"rgb": image.is_rgb, "axis_labels": labels}
+    if entry.scene is not None:
+        meta["name"] = entry.scene
+    return np.asarray(image.data[...]), meta, "image"
+
+
+def _set_scale(data: Any, meta: dict[str, Any], entry: ImageEntry) -> None:
+    """Give an image the size of a pixel that the project knows, where its reader gave none."""
+    size, shape = entry.pixel_size_um, getattr(data, "shape", ())
+    if size is None or {"scale", "affine", "channel_axis"} & set(meta) or len(shape) < 2:
+        return
+    if meta.get("rgb") is None:  # as napari guesses it
+        meta["rgb"] = len(shape) > 2 and shape[-1] in (3, 4) and min(shape[-3:-1]) > _LEAST_RGB
+    lead = len(shape) - 2 - bool(meta["rgb"])
+    if lead >= 0:
+        meta["scale"] = (*(1.0,) * lead, *size)
+        meta["units"] = (*("pixel",) * lead, "um", "um")
 
 
 def _set_contrast(data: NDArray[Any], meta: dict[str, Any]) -> None:

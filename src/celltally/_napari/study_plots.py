@@ -89,7 +89,8 @@ def _groups(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str:
     """Every replicate as a point, the mean and Student's interval of the mean beside them."""
     from celltally.project.study import groups
 
-    found = [group for group in groups(rows, plot.by, value=plot.value) if group.n]
+    every = groups(rows, plot.by, value=plot.value)
+    found = [group for group in every if group.n]
     labels = []
     for i, group in enumerate(found):
         colour = _COLOURS[i % len(_COLOURS)]
@@ -119,7 +120,7 @@ def _groups(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str:
     said = "Points: replicates (means of their images). Bars: mean and its 95 % interval."
     if any(not math.isfinite(group.low) for group in found):
         said += " One replicate alone has no interval."
-    if left := sum(group.left_out for group in found):
+    if left := sum(group.left_out for group in every):
         said += f" {left} image{'s' * (left != 1)} without a value left out."
     return said
 

@@ -66,7 +66,7 @@ def add_images_job(store: Store, paths: Sequence[Path]) -> Generator[Progress, N
         When there is no image, or the project cannot be written.
     """
     yield Progress(0, 0, "looking for images")
-    from celltally.io import find_images, read_image
+    from celltally.io import find_images, list_scenes, read_image
     from celltally.project.images import all_images, register
 
     if store.read_only:
@@ -77,20 +77,21 @@ def add_images_job(store: Store, paths: Sequence[Path]) -> Generator[Progress, N
     failed = []
     for done, path in enumerate(files, start=1):
         try:
-            image = read_image(path)
+            found = [read_image(path, scene=scene) for scene in list_scenes(path) or [None]]
         except Exception as error:  # of any reader
             failed.append(failure(error, path))
-        else:
+            found = []
+        for image in found:
             sizes = image.sizes
-            numbers.add(
-                register(
-                    store,
-                    name=path.name,
-                    path=path,
-                    shape=(sizes["Y"], sizes["X"]),
-                    pixel_size_um=image.pixel_size_um,
-                )
+            number = register(
+                store,
+                name=path.name,
+                path=path,
+                scene=image.scene if len(found) > 1 else None,
+                shape=(sizes["Y"], sizes["X"]),
+                pixel_size_um=image.pixel_size_um,
             )
+            numbers.add(number)
         yield Progress(done, len(files), f"adding {path.name}")
     return Added(len(numbers - before), len(numbers & before), tuple(failed))
 

@@ -6,6 +6,7 @@ from celltally.intervals.conformal import MIN_GROUPS, calibrate, score_quantile
 from celltally.intervals.corrected import Corrected, Measured, corrected, measure
 from celltally.intervals.likeness import MOST_APPEARANCES, known_appearances, likeness_score
 from celltally.intervals.of import check_level, count_in, of, unlike
+from celltally.intervals.places import Place, places_to_check
 from celltally.intervals.recalibrate import (
     Audit,
     AuditSummary,
@@ -23,6 +24,7 @@ __all__ = [
     "AuditedTotal",
     "Corrected",
     "Measured",
+    "Place",
     "Scale",
     "audited_total",
     "calibrate",
@@ -34,6 +36,7 @@ __all__ = [
     "likeness_score",
     "measure",
     "of",
+    "places_to_check",
     "recalibrate",
     "score_quantile",
     "still_needed",

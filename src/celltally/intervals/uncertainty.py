@@ -11,7 +11,7 @@ from celltally.intervals.conformal import score_quantile
 from celltally.intervals.difficulty import difficulty
 from celltally.types import Prediction
 
-__all__ = ["LEVEL", "uncertainty"]
+__all__ = ["LEVEL", "standard_error", "uncertainty"]
 
 #: Coverage of one standard deviation to both sides of a normal distribution.
 LEVEL = 0.6827
@@ -43,7 +43,27 @@ def uncertainty(prediction: Prediction) -> NDArray[np.float32]:
         summed = fftconvolve(maps.sum(axis=0, dtype=np.float32), disc, mode="same")
         return np.asarray(np.maximum(summed, 0.0), dtype=np.float32)
 
-    count, variance = around(prediction.density), around(prediction.variance)
+    return standard_error(prediction, around(prediction.density), around(prediction.variance))
+
+
+def standard_error(
+    prediction: Prediction, count: NDArray[np.float32], variance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give the standard error of the counts of many parts of an image.
+
+    Parameters
+    ----------
+    prediction
+        What a model says about the image; the square root of its variance without a
+        calibration.
+    count, variance
+        ``(h, w)`` sums of its density and of its variance over the parts.
+
+    Returns
+    -------
+    ndarray
+        ``(h, w)`` float32, in cells, ≥ 0.
+    """
     calibration = prediction.calibration
     if calibration is None or not calibration.scores:
         return np.sqrt(variance)

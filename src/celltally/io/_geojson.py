@@ -7,6 +7,7 @@ centre is therefore (0.5, 0.5). Here they are from that centre.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ __all__ = [
 
 #: Where QuPath has the centre of the top-left pixel.
 CORNER = 0.5
+_HEX = re.compile("[0-9a-f]{32}")
+_DASHED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OURS = uuid.UUID("c7d1b0a4-5c3e-4d41-9a55-1f6c0a2d7c11")
 
 
@@ -149,20 +152,16 @@ def plane_of(t: int, z: int) -> dict[str, dict[str, int]]:
 
 def dashed(name: str) -> str:
     """Return an id as QuPath takes it: a UUID with dashes, made from the id where it is none."""
-    try:
-        return str(uuid.UUID(hex=name))
-    except ValueError:
+    if not _HEX.fullmatch(name):
         return str(uuid.uuid5(_OURS, whole(name)))
+    return "-".join((name[:8], name[8:12], name[12:16], name[16:20], name[20:]))
 
 
 def undashed(name: Any) -> str:
     """Return an id as we have it: a UUID without dashes, anything else as it is."""
     if not isinstance(name, str):
         return ""
-    try:
-        return uuid.UUID(hex=name).hex if len(name) == 36 else whole(name.strip())
-    except ValueError:
-        return whole(name.strip())
+    return name.replace("-", "") if _DASHED.fullmatch(name) else whole(name.strip())
 
 
 def write_features(features: Iterable[dict[str, Any]]) -> bytes:

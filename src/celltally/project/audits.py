@@ -108,6 +108,7 @@ def audit_edit(
     diameter_px: float,
     author: str = "",
     label: str = "cell",
+    every_z: bool = False,
 ) -> tuple[Edit, Audited]:
     """Return the edit that a blinded count makes, and how it compares with the model's.
 
@@ -127,6 +128,8 @@ def audit_edit(
         Cell diameter.
     author, label
         Source and class of dots that are added.
+    every_z
+        Whether a projection was counted: then dots of all z are in the region.
 
     Raises
     ------
@@ -143,7 +146,7 @@ def audit_edit(
             "are in all, or remove the dots that are none"
         )
     complete = total == len(points)
-    here = (dots.t == region.t) & (dots.z == region.z)
+    here = (dots.t == region.t) & (every_z | (dots.z == region.z))
     rows = np.flatnonzero(here)
     rows = rows[inside(dots.yx[rows], region.polygon)]
     known = dots[rows]

@@ -15,6 +15,7 @@ all of it was reviewed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from celltally.density.inside import inside_any
 from celltally.density.stacks import MERGE_DISTANCE, merge_planes
+from celltally.errors import UserError
 from celltally.intervals import Measured, measure
 from celltally.project import schema
 from celltally.project.counts import StoredCount, latest_counts, load_prediction
@@ -250,9 +252,13 @@ def iter_refresh(
                 _remember(store, batch, level)
                 batch.clear()
             yield Progress(done, len(stale), "working out the counts")
-    finally:  # cancelled: what is worked out is kept
-        if batch and not store.read_only:
-            _remember(store, batch, level)
+    except GeneratorExit:  # cancelled: what is worked out is kept, unless the project was closed
+        with contextlib.suppress(UserError):
+            if batch and not store.read_only:
+                _remember(store, batch, level)
+        raise
+    if batch and not store.read_only:
+        _remember(store, batch, level)
     return all_found
 
 
@@ -379,8 +385,9 @@ class _Counted:
 def _worked_out(store: Store, image_id: int, level: float) -> tuple[Figures, ...]:
     entry = image(store, image_id)
     counts = latest_counts(store, [image_id])
-    dots = load_dots(store, image_id)
     regions = [r for r in load_regions(store, image_id) if len(r.polygon) >= 3]
+    placed = regions or any(count.z_method == "merged" for count in counts)
+    dots = load_dots(store, image_id) if placed else _unplaced(store, image_id)
     found: list[Figures] = []
     for counted in _counted(counts, dots, regions):
         here = counted.holds(dots.t, dots.z)
@@ -394,6 +401,28 @@ def _worked_out(store: Store, image_id: int, level: float) -> tuple[Figures, ...
         measured = _Measured(counted, dots[here], own, entry.shape, load, level)
         found += [replace(measured.figures(part), image_id=image_id) for part in parts]
     return tuple(found)
+
+
+def _unplaced(store: Store, image_id: int) -> Dots:
+    """Return the dots of an image without their places, which nothing asks for without regions.
+
+    Their numbers come from an index, in a small part of the time.
+    """
+    columns = [schema.dots.c[name] for name in ("t", "z", "state", "class")]
+    query = sa.select(*columns, sa.func.count()).where(schema.dots.c.image_id == image_id)
+    with store.read() as connection:
+        rows = [tuple(row) for row in connection.execute(query.group_by(*columns))]
+    if not rows:
+        return Dots.new()
+    t, z, state, label, numbers = zip(*rows, strict=True)
+    return Dots.new(
+        np.zeros((sum(numbers), 2)),
+        id="",
+        t=np.repeat(t, numbers),
+        z=np.repeat(z, numbers),
+        state=np.repeat(state, numbers),
+        label=np.repeat(label, numbers),
+    )
 
 
 def _counted(

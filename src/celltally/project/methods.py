@@ -200,12 +200,12 @@ def _reviewed(rows: Sequence[StudyRow]) -> str:
     share = sum(area * part for area, part in known) / total if total > 0 else 0.0
     touched = sum(part > 0 for _, part in known)
     if touched == 0:
-        return "No part of the images was reviewed by a person."
+        return "No part of the images was reviewed by hand."
     where = "tissue" if any(row.figures.in_tissue for row in rows) else "area"
     return (
-        f"A person reviewed {_percent(share)} of the {where}, in "
-        f"{_words(touched)} of {_number(len(rows), 'image plane')}; there the dots were counted, "
-        "and the integral of the density elsewhere."
+        f"{_capital(_percent(share))} of the {where} was reviewed by hand, in {_words(touched)} of "
+        f"{_number(len(rows), 'image plane')}; what was counted there by hand takes the place of "
+        "the integral of the density."
     )
 
 

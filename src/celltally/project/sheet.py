@@ -161,7 +161,7 @@ def csv_text(study: Sequence[StudyRow]) -> str:
     names = columns(study)
     content = io.StringIO(newline="")
     writer = csv.DictWriter(content, names, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _csv_cell(name) for name in names})
     for record in records(study):
         writer.writerow({name: _csv_cell(value) for name, value in record.items()})
     return content.getvalue()

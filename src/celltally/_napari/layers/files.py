@@ -125,13 +125,14 @@ def densities_of_file(found: StoredDensity, axes: str, name: str) -> list[LayerT
         Such as ``TZCYX``; axes of length 1 before the last two are left out.
     """
     layers = []
+    title = name if name.endswith("density") else f"{name} density"
     for k, of_class in enumerate(found.classes):
         values = found.density[..., k, :, :]
         lead = [n for n in values.shape[:-2] if n > 1]
         values = values.reshape(*lead, *values.shape[-2:])
         grid = found.grid
         settings = {
-            "name": f"{name} density" + (f" {of_class}" if len(found.classes) > 1 else ""),
+            "name": title + (f" {of_class}" if len(found.classes) > 1 else ""),
             "colormap": DENSITY,
             "blending": "translucent",
             "interpolation2d": "linear",

@@ -23,7 +23,7 @@ _numbers = itertools.count()
 def own_role(layer: Layer) -> str | None:
     """Role of a layer of ours, None for any other.
 
-    ``boxes``, ``density``, ``dots``, ``file``, ``marker``, ``regions``, ``ring``,
+    ``boxes``, ``density``, ``dots``, ``file``, ``marker``, ``place``, ``regions``, ``ring``,
     ``saliency``, ``similarity``, ``uncertainty``, or those of an audit.
     """
     return role_in(layer.metadata)
