@@ -28,7 +28,10 @@ from celltally.learn.fit import STARTED_RATE, FitConfig
 from celltally.model import Model
 from celltally.types import Progress
 
-COMMANDS = ("count", "train", "calibrate", "evaluate", "explain", "models", "info", "demo", "total")
+COMMANDS = (
+    *("count", "train", "calibrate", "evaluate", "explain", "models", "info", "demo", "total"),
+    "project",
+)
 
 
 @pytest.fixture

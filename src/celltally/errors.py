@@ -17,6 +17,10 @@ class UserError(Exception):
     """
 
 
+class TryAgainError(UserError):
+    """Something could not be done now that can be done later, as it is: the disk is full."""
+
+
 class OutOfMemoryError(UserError):
     """Even the smallest tile does not fit into the memory at hand."""
 

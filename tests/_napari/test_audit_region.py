@@ -237,6 +237,11 @@ def test_a_typed_number_is_stated_and_counts_in_place_of_the_dots(window):
     # A layer that is compared with the work says nothing of dots that nobody looked at.
     tally.correcting.catch(window.key)
     assert [edit.action for edit in window.edits] == ["audit"]
+    # Without the number, the region is a reviewed one like any other.
+    tally.regions.table.item(0, 7).setText("")
+    window.settle()
+    assert window.work.regions[0].by_dots
+    assert set(window.work.dots.state.tolist()) == {"proposed", "confirmed"}
 
 
 def test_a_number_below_that_of_the_dots_is_not_taken(window):

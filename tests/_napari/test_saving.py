@@ -15,7 +15,7 @@ from celltally._napari import counting
 from celltally._napari.jobs import InOrder
 from celltally._napari.planes import key_of, plane_at
 from celltally._napari.saving import Saving
-from celltally.errors import UserError
+from celltally.errors import TryAgainError, UserError
 from celltally.project import images, work
 from celltally.project.counts import latest_counts
 from celltally.project.edits import Edit, Work, diff_dots
@@ -86,7 +86,7 @@ def test_what_must_be_done_waits_for_its_turn_to_succeed(qtbot, line):
 
     def save(what):
         if full[0]:
-            raise UserError("the disk is full")
+            raise TryAgainError("the disk is full")
         return what
 
     for what in ("first", "second"):
@@ -102,6 +102,18 @@ def test_what_must_be_done_waits_for_its_turn_to_succeed(qtbot, line):
     line.try_again()
     qtbot.waitUntil(lambda: line.idle and len(heard) == 3)
     assert heard[1:] == ["first", "second"]
+
+
+def test_what_can_never_be_done_is_told_and_holds_nothing_up(qtbot, line):
+    heard = []
+
+    def save():
+        raise UserError("that contradicts what is in it")
+
+    line.do(save, on_failed=lambda error: heard.append(str(error)), must=True)
+    line.do(lambda: "next", on_done=heard.append, must=True)
+    qtbot.waitUntil(lambda: len(heard) == 2)
+    assert heard == ["that contradicts what is in it", "next"]
 
 
 def test_what_need_not_be_done_holds_nothing_up(qtbot, line):
@@ -205,6 +217,19 @@ def test_a_moved_file_is_known_again(qtbot, saving, until, tmp_path):
     assert len(heard[0].work.dots) == 1
 
 
+def test_an_image_whose_file_is_gone_is_kept_by_its_pixels(saving, until, tmp_path):
+    layer = layer_of(tmp_path / "cells.tif")
+    edit = added((1, 2))
+    (tmp_path / "cells.tif").rename(tmp_path / "away.tif")
+    saving.keep_edit(layer, edit)
+    until()
+    assert not saving.trouble
+    (entry,) = images.all_images(saving.store)
+    assert (entry.path, entry.name) == (None, "cells.tif")
+    assert entry.pixel_sha256
+    assert len(work.load_dots(saving.store, entry.id)) == 1
+
+
 def test_layers_of_one_file_are_images_of_their_own(saving, until, tmp_path):
     path = tmp_path / "two.tif"
     saving.keep_edit(layer_of(path, "DAPI"), added((1, 2)))
@@ -222,7 +247,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(qtbot, saving, until, monkeypat
 
     def recorded(*args, **kwargs):
         if full[0]:
-            raise UserError("the disk is full: free some space")
+            raise TryAgainError("the disk is full: free some space")
         return record(*args, **kwargs)
 
     monkeypatch.setattr(work, "record", recorded)

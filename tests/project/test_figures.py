@@ -73,6 +73,25 @@ def test_a_wholly_reviewed_image_is_exact_by_class(store, image_id, put, rectang
     assert found.prediction_id is None
 
 
+def test_a_stated_count_of_an_audited_region_takes_the_place_of_its_dots(
+    store, image_id, count_image, put, rectangle
+):
+    count_image(image_id)
+    left = rectangle(-0.5, -0.5, 99.5, 59.5, kind="audit", stated=47.0)
+    put(image_id, Dots.new([(5, 5), (60, 90)]), left)
+    found = the_one(of_image(store, image_id))
+    assert (found.count, found.reviewed_share) == (pytest.approx(47 + 60), pytest.approx(0.5))
+    assert (found.n_dots, found.density_count) == (2, 120)
+    assert found.interval.low > 47
+
+
+def test_a_stated_count_is_of_no_class(store, image_id, count_image, put, rectangle):
+    count_image(image_id, classes=("live", "dead"))
+    put(image_id, Dots.new([(5, 5)]), rectangle(-1, -1, 101, 121, kind="audit", stated=7.0))
+    found = the_one(of_image(store, image_id))
+    assert (found.count, found.interval.kind, found.class_counts) == (7, "exact", {})
+
+
 def test_an_image_that_nobody_counted_has_no_count(store, image_id, put):
     put(image_id, Dots.new([(5, 5)], state="added"))
     found = the_one(of_image(store, image_id))

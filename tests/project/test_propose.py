@@ -66,6 +66,13 @@ def test_where_it_was_reviewed_nothing_changes(rectangle, kind):
     assert propose(elsewhere, dots((30, 30)), 12).gone == 1
 
 
+def test_where_only_a_count_was_stated_dots_are_proposed(rectangle):
+    region = rectangle(0, 0, 40, 40, kind="audit", stated=37.0)
+    work = Work(dots((10, 10)), [region])
+    work.do(propose(work, dots((30, 30)), 12).edit)
+    assert places(work, "proposed") == [(30, 30)]
+
+
 def test_a_touched_dot_does_not_come_back_where_it_was_found():
     moved = dots((90, 90), state="moved")
     found = dots((10, 10), id=moved.id)

@@ -69,7 +69,7 @@ class CorrectSection(Section):
         self.undo_button, self.redo_button = _button("Undo"), _button("Redo")
         self.back_button = _button("Back", "Go to the place to check before this one (B).")
         self.next_button = _button(
-            "Next place", "Go to the next place to check: where the count is most in doubt (N)."
+            "Next", "Go to the next place to check: where the count is most in doubt (N)."
         )
         for button, name in (
             (self.remove_button, "remove"), (self.confirm_button, "confirm"),
@@ -78,8 +78,11 @@ class CorrectSection(Section):
             button.clicked.connect(lambda _=False, name=name: self._act(name))
         self.back_button.clicked.connect(lambda: self.stepped.emit(-1))
         self.next_button.clicked.connect(lambda: self.stepped.emit(1))
-        self.live_label = text(name="live")
+        self.live_label = wrapped(name="live")
+        self.live_label.setVisible(True)
         self.saved_label = text(name="saved")
+        self.column.removeWidget(self.title)
+        self.column.addWidget(spread(self.title, self.saved_label, stretch=0))
         self.place_label = wrapped(name="place")
         self.classes_button = QToolButton()
         self.classes_button.setCheckable(True)
@@ -95,7 +98,7 @@ class CorrectSection(Section):
             evenly(self.correct_button, self.lasso_button, self.remove_button,
                    self.confirm_button),
             evenly(self.undo_button, self.redo_button, self.back_button, self.next_button),
-            spread(self.live_label, self.saved_label, stretch=0),
+            self.live_label,
             self.classes_button,
         )  # fmt: skip
         for part in (*self.body, self.class_list, self.add_class_button, self.place_label):

@@ -22,7 +22,7 @@ from celltally._napari.saving import stored_count
 from celltally._napari.scope import Scope
 from celltally._napari.series import CountedPlane, iter_series
 from celltally.density.stacks import join_dots
-from celltally.errors import UserError
+from celltally.errors import TryAgainError
 from celltally.project.edits import Work
 from celltally.project.propose import PlaneOf
 from celltally.record import ModelRecord
@@ -208,7 +208,7 @@ class CountRunner(QObject):
                 self.counted.emit(run.key, None)
 
             def failed(error: Exception) -> None:
-                if not isinstance(error, UserError):  # else it is tried again
+                if not isinstance(error, TryAgainError):
                     room.release()
 
             keep(counted, found.interval, unlike=found.unlike, on_kept=kept, on_failed=failed)

@@ -19,7 +19,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
-from celltally.errors import UserError
+from celltally.errors import TryAgainError, UserError
 from celltally.types import Progress
 
 __all__ = ["InOrder", "Job", "Jobs", "sentence"]
@@ -206,9 +206,9 @@ class _Trouble:
 class InOrder(QObject):
     """Does things one after the other on a thread of its own, and loses none of them.
 
-    What *must* be done and fails for a reason that can pass (a ``UserError``: the disk is
-    full) stays first in the line, and nothing behind it is done before it: ``try_again``.
-    Callbacks arrive on the window's thread.
+    What *must* be done and fails for a reason that can pass (a ``TryAgainError``: the disk
+    is full) stays first in the line, and nothing behind it is done before it:
+    ``try_again``. Callbacks arrive on the window's thread.
     """
 
     #: How many things are still to be done.
@@ -287,7 +287,7 @@ class InOrder(QObject):
             except Exception as problem:
                 error = problem
             with self._changed:
-                stays = error is not None and task.must and isinstance(error, UserError)
+                stays = task.must and isinstance(error, TryAgainError)
                 if stays and not self._closing:
                     self._stuck = True
                 else:

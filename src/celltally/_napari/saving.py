@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari.layers import Image
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from celltally._napari.identity import LayerImage, layer_image
@@ -75,7 +76,7 @@ class Keeper(Protocol):
     """Keeps a count of an image; may be called on any thread.
 
     ``on_kept`` and ``on_failed`` are called on the window's thread; ``on_failed`` with a
-    ``UserError`` means that it is tried again.
+    ``TryAgainError`` means that it is tried again.
     """
 
     def __call__(
@@ -300,12 +301,13 @@ class Saving(QObject):
 
         if key not in self._images:
             size = None if image.pixel_um is None else (image.pixel_um, image.pixel_um)
+            path = image.path if image.path is not None and image.path.exists() else None
             self._images[key] = register(
                 store,
                 name=image.name,
-                path=image.path,
+                path=path,
                 scene=image.scene,
-                pixels_sha256="" if image.path is not None else image.hash_pixels(),
+                pixels_sha256="" if path is not None else image.hash_pixels(),
                 shape=image.shape,
                 pixel_size_um=size,
             )
@@ -374,9 +376,12 @@ class Saving(QObject):
 
     def _failed(self, error: Exception) -> None:
         words = sentence(error)
-        self._tell(f"Not saved yet: {words[:1].lower()}{words[1:]}.")
-        if self.line.stuck:
+        waits = self.line.stuck
+        self._tell(f"Not saved{' yet' * waits}: {words[:1].lower()}{words[1:]}.")
+        if waits:
             self._again.start()
+        else:  # it will not be tried again, and the next thing saved takes the words away
+            show_error(self.trouble)
 
     def _tell(self, words: str) -> None:
         self.trouble = words

@@ -126,7 +126,11 @@ class ShownDots(QObject):
             self.put(key)
             return
         dots = apply_to_dots(kept(layer, "written"), changes)
-        if not update_dots(layer, dots, classes=self._classes()):
+        if update_dots(layer, dots, classes=self._classes()):
+            return
+        if self._subjects[key].many:  # what was counted elsewhere is not put in
+            self.put(key)
+        else:
             self._write(key, image, dots)
 
     def rewrite(self, key: str, now: Dots, changes: Sequence[Change]) -> None:

@@ -45,6 +45,8 @@ __all__ = ["StudyWidget"]
 
 #: Pixels that it is high where it is docked first.
 HEIGHT = 270
+#: Pixels that the side is wide that it leaves: enough for our other widgets.
+SIDE = 350
 _NO_IMAGES = (
     "There are no images in this project yet. Count one in the Tally widget, and it comes in by "
     "itself; or press “Images” to add files or a folder."
@@ -131,7 +133,7 @@ class StudyWidget(Docked):
 
     def sizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
         """Return a size that is low; no wider, as the side where napari puts it first keeps it."""
-        return QSize(WIDTH, HEIGHT)
+        return QSize(SIDE, HEIGHT)
 
     def _join_others(self) -> None:
         """Lie below the canvas where nobody has put it elsewhere; napari's own is on the right."""
@@ -140,7 +142,7 @@ class StudyWidget(Docked):
         if isinstance(window, QMainWindow) and not self._placed and not dock.isFloating():
             self._placed = True
             # The side keeps the width that it has now for what is docked there next.
-            window.resizeDocks([dock], [WIDTH], Qt.Orientation.Horizontal)
+            window.resizeDocks([dock], [SIDE], Qt.Orientation.Horizontal)
             window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
             window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
         super()._join_others()

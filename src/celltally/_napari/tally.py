@@ -316,7 +316,7 @@ class TallyWidget(Docked):
         if key is not None and plane is not None:
             self._results.look(key, plane)
             self.correcting.look_at(key, plane if result is None else result.counted.plane)
-        for section in (self.regions, self.uncertainty):
+        for section in (self.regions, self.uncertainty, self.checking):
             section.show_image(layer, result.counted if result else None)
         self.correct.show_image(key)
         self.audit.show_ready(result is not None)
@@ -342,8 +342,8 @@ class TallyWidget(Docked):
         if self.keeping.load(layer, plane):
             return "The count is being loaded."
         if self._results.stored(key_of(layer), plane) is None:
-            here = self._results.over_time(key_of(layer), plane)
-            return f"{plane.text} is not counted." if here and plane.text else NOTHING
+            others = self._results.counted(key_of(layer))
+            return f"{plane.text} is not counted." if others and plane.text else NOTHING
         if self.saving.read_only:
             return "Counted, but not kept: the project is open for reading only."
         return "Counted; it is shown as soon as it is saved."

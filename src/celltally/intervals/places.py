@@ -89,9 +89,12 @@ def places_to_check(
     size = [min(WIDTH, n) for n in density.shape]
     sums = [_windows(one * free, size) for one in (density, variance, dots, np.ones(dots.shape))]
     spread = standard_error(prediction, *(s.astype(np.float32) for s in sums[:2]))
+    nothing = np.zeros((1, 1), dtype=np.float32)
+    floor = float(standard_error(prediction, nothing, nothing)[0, 0])
     error = np.hypot(spread, sums[0] - sums[2])
-    error[sums[3] < OPEN * size[0] * size[1]] = 0.0
-    return _pick(prediction, error, edges, size, least, most)
+    above = np.sqrt(np.maximum(error**2 - floor**2, 0.0))
+    above[sums[3] < OPEN * size[0] * size[1]] = 0.0
+    return _pick(prediction, error, above, edges, size, least, most)
 
 
 def _blocks(
@@ -120,11 +123,11 @@ def _windows(blocks: NDArray[np.float64], size: Sequence[int]) -> NDArray[np.flo
 
 
 def _pick(
-    prediction: Prediction, error: NDArray[np.float64], edges: Sequence[NDArray[np.intp]],
-    size: Sequence[int], least: float, most: int,
+    prediction: Prediction, error: NDArray[np.float64], above: NDArray[np.float64],
+    edges: Sequence[NDArray[np.intp]], size: Sequence[int], least: float, most: int,
 ) -> list[Place]:  # fmt: skip
-    """Take the largest errors, none of them beside another (non-maximum suppression)."""
-    left = error.copy()
+    """Take the largest errors, no two of which overlap (non-maximum suppression)."""
+    left = above.copy()
     found: list[Place] = []
     ends = [np.append(e, n) for e, n in zip(edges, prediction.grid.shape, strict=True)]
     while len(found) < most:

@@ -76,7 +76,8 @@ def _records(row: StudyRow) -> list[dict[str, Any]]:
         **{name: getattr(entry, name) for name in OF_IMAGE},
         **{_further_name(name): text for name, text in entry.further.items()},
         "t": figures.t,
-        "z": figures.z,
+        # Of a projection, and of merged planes, there is no single one.
+        "z": figures.z if figures.z_method == "plane" else None,
         "z_method": figures.z_method,
         "region": (figures.name or "region") if row.is_region else None,
         "class": ALL,

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from celltally.errors import UserError
+from celltally.errors import TryAgainError, UserError
 from celltally.project import schema
 from celltally.project.shares import on_network_share
 
@@ -156,7 +156,7 @@ class Store:
         try:
             yield
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
-            raise UserError(_sentence(self.path, error, deed)) from error
+            raise _told(self.path, error, deed) from error
 
     # ---- settings ----
 
@@ -389,8 +389,15 @@ def _look(path: Path, *, read_only: bool) -> None:
         raise UserError(f"{path} is no project of Celltally; choose another file")
 
 
-def _sentence(path: Path, error: sa.exc.DBAPIError | sqlite3.Error, deed: str) -> str:
+def _told(path: Path, error: sa.exc.DBAPIError | sqlite3.Error, deed: str) -> UserError:
     """Say what SQLite would not do, and what to do about it."""
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    # An operational error is of the disk or of other programs; others come again each time.
+    kind = TryAgainError if type(cause) is sqlite3.OperationalError else UserError
+    return kind(_sentence(path, error, deed))
+
+
+def _sentence(path: Path, error: sa.exc.DBAPIError | sqlite3.Error, deed: str) -> str:
     said = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
     words = said.lower()
     name = path.name

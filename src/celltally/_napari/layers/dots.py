@@ -136,12 +136,20 @@ def update_dots(
         if len(gone):
             layer.remove(gone.tolist())
         if len(dots) > n:
-            layer.add(data[rows >= n])
+            _append(layer, data[rows >= n])
         if len(rows):
             _write_rows(layer, rows, dots, data, classes)
     keep(layer, written=dots)
     layer.refresh(thumbnail=False)
     return True
+
+
+def _append(layer: Points, data: NDArray[np.float64]) -> None:
+    """Add rows; napari would select them, and have the next dot be like them."""
+    chosen, defaults = set(layer.selected_data), layer.feature_defaults
+    layer.add(data)
+    layer.selected_data = chosen
+    layer.feature_defaults = defaults
 
 
 def _differ(one: Dots, other: Dots) -> NDArray[np.bool_]:
