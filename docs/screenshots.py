@@ -53,6 +53,76 @@ def main() -> None:
     blind_sample(IMAGES / "audit-region.png")
     region_sample(IMAGES / "regions.png")
     study_sample(IMAGES)
+    film_sample(IMAGES / "film.png")
+
+
+def drawn_film(t: int = 12, z: int = 3, size: int = 320) -> Any:
+    """Draw ever more discs ``(t, z, y, x)``, each brightest in one of the z planes."""
+    import numpy as np
+
+    rng = np.random.default_rng(4)
+    grid = np.arange(20, size - 10, 24)
+    places = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    places = rng.permutation(places) + rng.uniform(-5, 5, places.shape)
+    depth = rng.integers(0, z, len(places))
+    rows, columns = np.mgrid[:size, :size]
+    film = rng.normal(100, 8, (t, z, size, size))
+    for i in range(t):
+        for place, k in zip(places[: 20 + round(3 * i * 1.12**i)], depth, strict=False):
+            y, x = place + rng.normal(0, 0.6, 2)
+            disc = 1 / (1 + np.exp(np.hypot(rows - y, columns - x) - 6.5))
+            for plane in range(z):
+                film[i, plane] += disc * (500, 190, 60)[abs(plane - int(k))]
+    return film.clip(0, 2000).astype(np.uint16)
+
+
+def film_sample(path: Path, small: Path | None = None) -> None:
+    """Photograph the counts of a drawn film over time, with a time point that was reviewed."""
+    import napari
+    import napari._qt.qt_main_window as main_window
+    import numpy as np
+
+    from celltally._napari.demo import photograph, wait
+    from celltally._napari.layers import set_regions, show_regions
+    from celltally._napari.planes import key_of
+    from celltally._napari.saving import PROJECTS
+    from celltally.types import Region
+
+    main_window.SHOW_QT_WARNING = False  # its notice would cover the picture
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ[PROJECTS] = folder
+        viewer = napari.Viewer(show=False)
+        viewer.show()
+        wait(lambda: False, 0.3)
+        viewer.window.resize(1600, 1000)
+        viewer.add_image(drawn_film(), name="film", axis_labels=("t", "z", "y", "x"))
+        _, widget = viewer.window.add_plugin_dock_widget("celltally", "Tally")
+        wait(lambda: not widget.model.loading, 120)
+        names = widget.model.model_box
+        names.setCurrentIndex(names.findText("nuclei-fluorescence"))
+        wait(lambda: widget.problem() is None, 120)
+        widget.image.planes_box.setCurrentText("every time, projection")
+        viewer.dims.set_current_step(0, 8)
+        widget.count()
+        wait(lambda: not widget.running, 600)
+        wait(lambda: widget.result.interval is not None, 20)
+        layer, plane = widget.image.layer, widget.image.plane()
+        corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0)]) * 318 + 0.5
+        set_regions(show_regions(viewer, layer, plane), plane, [Region(corners, "reviewed")])
+        widget.correcting.catch(key_of(layer))
+        wait(lambda: any(point.correction for point in widget.result.points), 20)
+        viewer.dims.set_current_step(0, 10)
+        wait(lambda: widget.result.curve.now == 10 and not widget.over_time.running, 10)
+        wait(lambda: False, 1)
+        viewer.reset_view()
+        photograph(viewer, path)
+        if small is not None:
+            viewer.window.resize(1280, 800)
+            wait(lambda: False, 0.5)
+            viewer.reset_view()
+            photograph(viewer, small)
+        viewer.close()
+    del os.environ[PROJECTS]
 
 
 def study_sample(folder: Path) -> None:
@@ -84,8 +154,8 @@ def study_sample(folder: Path) -> None:
             record(store, 1, Edit("draw", diff_regions((), drawn)))
             list(iter_refresh(store))
             lock(store, suggested_lock(store))
-            last = images.all_images(store)[-1]
-        last.path.unlink()
+            gone = images.all_images(store)[5]
+        gone.path.unlink()
         viewer, _ = open_sample_window((1600, 1000))
         viewer.layers.clear()
         _, study = viewer.window.add_plugin_dock_widget("celltally", "Study")

@@ -15,7 +15,6 @@ from celltally import intervals
 from celltally.density import dots_from_prediction
 from celltally.density.stacks import (
     MERGE_DISTANCE,
-    Merged,
     check_gap,
     check_merge_distance,
     join_dots,
@@ -23,10 +22,11 @@ from celltally.density.stacks import (
 )
 from celltally.diameter import estimate_diameter
 from celltally.errors import UserError
+from celltally.intervals.stacks import NO_INTERVAL, StackCount
 from celltally.model import Model
 from celltally.predict import iter_predict
 from celltally.progress import relay
-from celltally.types import Dots, Interval, Prediction, Progress
+from celltally.types import Dots, Prediction, Progress
 
 __all__ = [
     "NO_INTERVAL",
@@ -40,11 +40,6 @@ __all__ = [
 
 #: Planes that are looked at to estimate one cell diameter for all.
 SAMPLED_PLANES = 5
-#: Why cells that were merged over z have no interval.
-NO_INTERVAL = (
-    "cells merged over z have no interval: the calibration is of densities of single planes"
-)
-
 #: Given the index of a plane, its pixels: ``(H, W)`` or ``(H, W, 3)``.
 ReadPlane = Callable[[int], NDArray[Any]]
 Place = TypeVar("Place")
@@ -67,63 +62,6 @@ class PlaneCounted(Progress):
     index: int = 0
     prediction: Prediction | None = None
     dots: Dots = field(default_factory=Dots.new)
-
-
-@dataclass(frozen=True, eq=False)
-class StackCount:
-    """The cells of a z stack.
-
-    Attributes
-    ----------
-    planes
-        Index of every plane that was counted.
-    plane_counts
-        ``(n,)`` count of each plane by its density. Their sum is no count of the stack: it
-        has a cell once for every plane that it is seen in.
-    dots
-        Of all planes, each with its z.
-    merged
-        Cells, and which of ``dots`` each was merged from.
-    diameter_px
-        Cell diameter that all planes were counted with.
-    unlike
-        Planes with cells that are unlike the images the model knows; None without a
-        calibration that could tell.
-    classes, model, model_sha256, calibration_sha256, image
-        As of a ``Prediction``.
-    notes
-        Sentences that the user should read.
-    """
-
-    planes: tuple[int, ...]
-    plane_counts: NDArray[np.float64]
-    dots: Dots
-    merged: Merged
-    diameter_px: float
-    unlike: tuple[int, ...] | None
-    classes: tuple[str, ...]
-    model: str
-    model_sha256: str
-    calibration_sha256: str
-    image: str
-    notes: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        """Number of cells."""
-        return len(self.merged.dots)
-
-    def interval(self, level: float = 0.95) -> Interval:
-        """Of kind *not calibrated*, without bounds: nothing stands behind any.
-
-        Raises
-        ------
-        UserError
-            When the level is not a number between 0 and 1.
-        """
-        if problem := intervals.check_level(level):
-            raise UserError(problem)
-        return Interval(float("nan"), float("nan"), level, "not calibrated", NO_INTERVAL)
 
 
 def iter_shared_diameter(

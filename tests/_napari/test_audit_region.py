@@ -13,6 +13,9 @@ from celltally._napari import audit_region
 from celltally._napari.compat import camera
 from celltally._napari.layers import density_layer, dots_layer, region_layer
 from celltally._napari.planes import key_of
+from celltally.density.random_region import corners_of, draw_apart
+from celltally.density.regions import region_sums
+from celltally.project.audits import random_of
 
 pytestmark = pytest.mark.gui
 
@@ -321,6 +324,12 @@ def test_the_answer_is_in_the_project(window, tmp_path):
     work = load_work(saving.store, entry.id)
     (region,) = work.regions
     assert (region.kind, region.id) == ("audit", f"{3:032x}")
+    prediction = window.tally._result().counted.prediction  # of which the id draws it again
+    box = draw_apart(
+        region_sums(prediction), prediction.image_shape, prediction.diameter_px,
+        random_of(region.id),
+    )  # fmt: skip
+    np.testing.assert_array_equal(region.polygon, corners_of(box))
     assert int(np.count_nonzero(work.dots.state == "confirmed")) == 1
     assert work.undoable.action == "audit"
 

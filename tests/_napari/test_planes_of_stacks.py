@@ -130,8 +130,8 @@ def test_the_choices_are_those_of_the_axes(opened, viewer):
         "every time point",
         "projection over z",
         "all z planes, merged",
-        "every time point, projection over z",
-        "every time point, z planes merged",
+        "every time, projection",
+        "every time, z merged",
     ]
     assert all(box.itemData(i, 3) for i in range(box.count()))
     viewer.add_image(np.zeros((3, *SHAPE)), name="stack", axis_labels=("z", "y", "x"))
@@ -246,7 +246,7 @@ def test_merged_planes_count_each_cell_once(opened, count, qtbot, viewer):
 
 
 def test_every_time_point_by_projection(opened, count, qtbot):
-    count(opened, "every time point, projection over z")
+    count(opened, "every time, projection")
     assert [(p.index("T"), p.z_method) for p in opened.counter.calls] == [
         (t, "projection") for t in range(T)
     ]
@@ -257,7 +257,7 @@ def test_every_time_point_by_projection(opened, count, qtbot):
 
 
 def test_every_time_point_merged(opened, count, qtbot):
-    count(opened, "every time point, z planes merged")
+    count(opened, "every time, z merged")
     assert len(opened.counter.calls) == T * Z
     assert curve(opened) == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert not any(point.bounded for point in opened.result.points)
@@ -369,7 +369,7 @@ def test_counting_waits_for_what_is_to_be_saved(opened, qtbot, start, monkeypatc
         return real(*args)
 
     monkeypatch.setattr(saving, "_add", slow)
-    opened.image.planes_box.setCurrentText("every time point, z planes merged")
+    opened.image.planes_box.setCurrentText("every time, z merged")
     start(opened)
     qtbot.waitUntil(lambda: len(adding) == 1)
     qtbot.wait(300)
@@ -443,7 +443,7 @@ def test_the_curve_is_drawn_with_numbers_on_its_axes(opened, count, qtbot, dark)
 
 
 def test_save_count_writes_a_row_a_time_point(opened, count, qtbot, tmp_path):
-    count(opened, "every time point, projection over z")
+    count(opened, "every time, projection")
     path = tmp_path / "counts.csv"
     opened.save_counts(str(path))
     qtbot.waitUntil(path.exists)
@@ -454,7 +454,12 @@ def test_save_count_writes_a_row_a_time_point(opened, count, qtbot, tmp_path):
     assert [round(float(row["count"])) for row in rows] == [1, 2, 3, 4]
     assert all(float(row["ci_high"]) > float(row["ci_low"]) for row in rows)
     lines = opened.result.copied().splitlines()
-    assert [line.split("\t")[:2] for line in lines] == [["0", "1"], ["1", "2"], ["2", "3"], ["3", "4"]]
+    assert [line.split("\t")[:2] for line in lines] == [
+        ["0", "1"],
+        ["1", "2"],
+        ["2", "3"],
+        ["3", "4"],
+    ]
 
 
 def test_save_count_of_merged_planes_says_so(opened, count, qtbot, tmp_path, viewer):
@@ -464,7 +469,7 @@ def test_save_count_of_merged_planes_says_so(opened, count, qtbot, tmp_path, vie
     opened.save_counts(str(path))
     qtbot.waitUntil(path.exists)
     (row,) = read_counts(path)
-    assert (row["t"], row["z"], row["count"], row["n_dots"]) == ("2", "merged", "3.0", "3")
+    assert (row["t"], row["z"], row["count"], row["n_dots"]) == ("2", "merged", "3.0000", "3")
     assert (row["ci_low"], row["ci_high"], row["interval_kind"]) == ("", "", "not calibrated")
     assert "merged from 9 dots in 3 planes" in row["message"]
 
@@ -504,9 +509,7 @@ def test_a_projections_dots_are_corrected_in_their_planes(opened, count, qtbot, 
     assert opened.result.n_dots == 5
 
 
-def test_regions_of_a_projection_hold_whichever_z_they_were_drawn_in(
-    opened, count, qtbot, viewer
-):
+def test_regions_of_a_projection_hold_whichever_z_they_were_drawn_in(opened, count, qtbot, viewer):
     viewer.dims.set_current_step(0, 3)
     count(opened, "projection over z")
     look(opened, qtbot, 3, 2)
@@ -552,7 +555,7 @@ def test_counting_again_without_edits_says_nothing(opened, count):
 
 
 def test_it_is_all_there_after_a_restart(opened, count, qtbot, viewer, film, open_tally, request):
-    count(opened, "every time point, projection over z")
+    count(opened, "every time, projection")
     key = key_of(opened.image.layer)
     opened.correcting.add(key, [[60.0, 20.0]])
     settle(opened, qtbot)
@@ -577,7 +580,7 @@ def test_it_is_all_there_after_a_restart(opened, count, qtbot, viewer, film, ope
 
 
 def test_merged_counts_come_back(opened, count, qtbot, viewer, film):
-    count(opened, "every time point, z planes merged")
+    count(opened, "every time, z merged")
     for layer in list(viewer.layers):
         viewer.layers.remove(layer)
     viewer.add_image(film, name="film", axis_labels=("t", "z", "y", "x"))

@@ -552,9 +552,10 @@ def test_many_dots_are_shown_where_one_looks(
     dots.add([5.0, 5.0])
     dots.selected_data = {0}
     dots.remove_selected()
-    qtbot.waitUntil(lambda: tally.result.n_dots == 4)
     work = tally.correcting.work(key_of(tally.image.layer))
-    assert sorted(work.dots.state) == ["added", "proposed", "proposed", "proposed", "removed"]
+    states = ["added", "proposed", "proposed", "proposed", "removed"]
+    qtbot.waitUntil(lambda: sorted(work.dots.state) == states)
+    qtbot.waitUntil(lambda: tally.result.n_dots == 4)
 
 
 def test_two_viewers_do_not_meet(make_napari_viewer, counter, image, open_tally, press):

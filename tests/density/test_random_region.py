@@ -38,6 +38,17 @@ def test_it_keeps_clear_of_what_is_to_be_avoided(sums, seed) -> None:
     assert right <= 300
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_it_lies_in_the_tissue_and_clear_of_the_rest_of_it(sums, seed) -> None:
+    rng = np.random.default_rng(seed)
+    upper = np.array(corners_of((0, 0, 110, 300)))
+    top, left, bottom, right = draw_apart(sums, SHAPE, 8.0, rng, [LEFT], [upper])
+    assert left >= 150
+    assert bottom <= 110
+    assert right <= 300
+    assert top >= 0
+
+
 def test_where_all_is_to_be_avoided_the_least_overlap_is_taken(sums) -> None:
     whole = np.array(corners_of((0, 0, 200, 300)))
     box = draw_apart(sums, SHAPE, 8.0, np.random.default_rng(0), [whole])

@@ -85,7 +85,8 @@ def draw_job(
     there = [r for r in regions if r.t == t and (every_z or r.z == z)]
     sums, diameter = region_sums(prediction), prediction.diameter_px
     avoid = [r.polygon for r in there if r.kind in AVOID]
-    box: Box = draw_apart(sums, prediction.image_shape, diameter, random_of(seed), avoid)
+    tissue = [r.polygon for r in there if r.kind == "tissue"]  # all else does not count
+    box: Box = draw_apart(sums, prediction.image_shape, diameter, random_of(seed), avoid, tissue)
     corners = corners_of(box)
     yield Progress(0, 0, "Reading its pixels")
     shown = cut_out((yield from plane.iter_read()), box, diameter)
@@ -135,6 +136,8 @@ class RegionAudit(QObject):
         self.button.clicked.connect(self.start)
         self.outcome = wrapped(name="audit_outcome")
         self.section = BlindSection()
+        self.section.setParent(host)
+        self.section.hide()
         self.section.answered.connect(self.finish)
         self.section.cancelled.connect(self.cancel)
         self.section.undone.connect(self.undo)

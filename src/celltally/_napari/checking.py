@@ -130,7 +130,7 @@ class Checking(QObject):
         cells = "cell" if error == "1" else "cells"
         total = len(self._seen) + self._left
         self.told.emit(
-            f"Place {self._at + 1} of {total}: the count is about ±{error} {cells} here."
+            f"Place {self._at + 1} of {total}, about ±{error} {cells}"
         )
 
 

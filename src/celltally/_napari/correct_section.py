@@ -159,7 +159,7 @@ class CorrectSection(Section):
     def _show_classes(self, key: str) -> None:
         names, current = self.correcting.classes, self.correcting.current_class
         opened = self.classes_button.isChecked()
-        self.classes_button.setText(f"Class of the next dots: {current}")
+        self.classes_button.setText(f" Class of the next dots: {current} ▾")
         self.classes_button.setIcon(class_icon(current, names))
         for part in (self.class_list, self.add_class_button):
             part.setVisible(opened)

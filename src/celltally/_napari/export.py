@@ -86,7 +86,7 @@ def merged_row(name: str, t: int, cells: Cells, counts: Sequence[StoredCount]) -
     """
     from celltally.batch import row as rows
     from celltally.batch.table import number, one_line
-    from celltally.stack import StackCount
+    from celltally.intervals.stacks import StackCount
 
     told = [count.in_distribution for count in counts]
     with_cells = set(cells.dots.z.tolist())

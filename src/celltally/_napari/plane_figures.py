@@ -18,11 +18,11 @@ from celltally._napari.planes import Plane
 from celltally.density.inside import inside_any
 from celltally.density.stacks import MERGE_DISTANCE, Merged, merge_planes
 from celltally.intervals import measure
+from celltally.intervals.stacks import NO_INTERVAL
 from celltally.project.edits import Work
 from celltally.types import Dots, Interval, Prediction, Region
 
 __all__ = [
-    "NO_INTERVAL",
     "Cells",
     "Figures",
     "corrections_at",
@@ -32,10 +32,6 @@ __all__ = [
     "merged_cells",
 ]
 
-#: Why cells that were merged over z have no interval; as the table of the command line says.
-NO_INTERVAL = (
-    "cells merged over z have no interval: the calibration is of densities of single planes"
-)
 #: Kinds of regions that change what counts.
 _TAKEN = ("exclude", "reviewed", "audit")
 

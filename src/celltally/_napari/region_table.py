@@ -30,13 +30,14 @@ _HEADS = ("Region", "Kind", "Count", "95 %", "Dots", "Area", "per mm²", "Stated
 _TIPS = (
     "Click twice to give it another name.",
     "What the region is for. Click twice to change it.",
-    "Cells: the density in it, or its dots where it is reviewed; "
+    "Cells: the density in it; where it is reviewed its dots, or what was stated; "
     "without what is excluded, and only in the tissue where tissue regions are drawn.",
     "Interval of the count at the level that is chosen above.",
     "Dots in it.",
     "Without what is excluded, and only the tissue where tissue regions are drawn.",
     "Cells per square millimetre: count by area.",
     "A number of cells that you state for it, without setting a dot for each. "
+    "Where it is reviewed that counts in place of its dots. "
     "Click twice to change it.",
 )
 _NAME, _KIND, _INTERVAL, _AREA, _STATED = 0, 1, 3, 5, 7

@@ -113,12 +113,12 @@ def choices(axes: Sequence[str], lengths: Sequence[int]) -> list[Choice]:
     if {"T", "Z"} <= there:
         found += [
             Choice(
-                "every time point, projection over z",
+                "every time, projection",
                 Scope(every_t=True, z_method="projection"),
                 f"{_PROJECTION_TIP} {_TIME_TIP}",
             ),
             Choice(
-                "every time point, z planes merged",
+                "every time, z merged",
                 Scope(every_t=True, z_method="merged"),
                 f"{_MERGED_TIP} {_TIME_TIP}",
             ),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "Partial", "load_job", "refresh_job"]
 
-#: Seconds between two looks at what is worked out by then.
-LOOK_EVERY = 1.0
+#: Seconds between two looks at what is worked out by then; and as many times what one takes.
+LOOK_EVERY, LOOK_SHARE = 1.0, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,16 +108,18 @@ def refresh_job(
 
     gone = frozenset(missing)
     steps = iter_refresh(store)
-    looked = time.monotonic()
+    due = time.monotonic() + LOOK_EVERY
     try:
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
                 return _loaded(store, gone, end.value if store.read_only else None)
-            if time.monotonic() - looked > LOOK_EVERY and not store.read_only:
+            if time.monotonic() > due and not store.read_only:
+                began = time.monotonic()
                 partial.put(_loaded(store, gone))
-                looked = time.monotonic()
+                took = time.monotonic() - began
+                due = began + took + max(LOOK_EVERY, LOOK_SHARE * took)
             yield step
     finally:
         steps.close()

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPointF, QSize, Qt, Signal
-from qtpy.QtGui import QBrush, QColor, QFont, QIcon, QKeyEvent, QPainter, QPixmap, QPolygonF
+from qtpy.QtGui import (
+    QBrush,
+    QColor,
+    QFont,
+    QIcon,
+    QKeyEvent,
+    QPainter,
+    QPaintEvent,
+    QPixmap,
+    QPolygonF,
+)
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from celltally._napari.study_lines import Column, Key, Line, Mark, arranged
@@ -154,6 +164,19 @@ class StudyModel(QAbstractTableModel):
         return line.tip if role == _Roles.ToolTipRole else None
 
 
+class _Head(QHeaderView):
+    """The heads of the columns; see ``StudyTable.paintEvent``."""
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+        self.setSectionsClickable(True)
+        self.setHighlightSections(False)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802  (Qt's name)
+        """Draw the heads in one go."""
+        super().paintEvent(event)
+
+
 class StudyTable(QTableView):
     """Shows the lines; Enter and double click open one, N and P go on to the next and back."""
 
@@ -178,9 +201,9 @@ class StudyTable(QTableView):
         # Of fixed height: else Qt measures every row.
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(22)
-        head = self.horizontalHeader()
+        head = _Head()
+        self.setHorizontalHeader(head)
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        head.setHighlightSections(False)
         head.setStretchLastSection(True)
         head.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
@@ -225,6 +248,14 @@ class StudyTable(QTableView):
         line = self.lines.line(row)
         if line is not None:
             self.opened.emit(line)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802  (Qt's name)
+        """Draw the table in one go.
+
+        Qt asks for thousands of cells; each time it came back to Python by itself, it would
+        wait for a job's turn to end. Called from here it holds Python's lock throughout.
+        """
+        super().paintEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802  (Qt's name)
         """Open, or step, where a key says so."""

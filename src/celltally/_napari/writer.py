@@ -8,7 +8,7 @@ from typing import Any
 
 from napari.utils.notifications import show_info
 
-from celltally._napari.layers.edits import dots_of_points
+from celltally._napari.layers.edits import every_dot_of_points
 from celltally._napari.layers.files import dots_of_others, regions_of_shapes
 from celltally._napari.layers.own import role_in
 from celltally.io import dot_format, what_is_lost, write_dots, write_regions
@@ -113,7 +113,7 @@ def _save(name: str, path: str, data: Any, meta: Mapping[str, Any]) -> list[str]
 
 def _dots(data: Any, meta: Mapping[str, Any]) -> Dots:
     if _is_ours(meta):
-        return dots_of_points(data, meta["features"], meta["metadata"])
+        return every_dot_of_points(data, meta["features"], meta["metadata"])
     return dots_of_others(data, meta)
 
 

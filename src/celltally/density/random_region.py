@@ -64,11 +64,21 @@ def draw_apart(
     diameter_px: float,
     rng: np.random.Generator,
     avoid: Sequence[ArrayLike] = (),
+    within: Sequence[ArrayLike] = (),
 ) -> Box:
-    """Draw as ``draw_region``, again and again until it overlaps no polygon to be avoided.
+    """Draw as ``draw_region``, again and again until all of it lies where it may.
 
-    Where that does not come about in ``MOST_TRIES``, of those that were drawn the one that
-    overlaps least.
+    Where that does not come about in ``MOST_TRIES``, of those that were drawn the one of which
+    most does.
+
+    Parameters
+    ----------
+    sums, image_shape, diameter_px, rng
+        See ``draw_region``.
+    avoid
+        Polygons that it is not to overlap.
+    within
+        Polygons, in any of which it is to lie; none: anywhere.
     """
     polygons = [np.asarray(polygon, dtype=np.float64) for polygon in avoid]
     boxes = np.stack([bounds(p) for p in polygons]) if polygons else np.empty((0, 2, 2))
@@ -76,23 +86,27 @@ def draw_apart(
     for _ in range(MOST_TRIES):
         box = draw_region(sums, image_shape, diameter_px, rng)
         corners = np.array(corners_of(box))
-        near = np.flatnonzero(overlaps(bounds(corners), boxes))
-        shared = _shared(corners, [polygons[i] for i in near], image_shape) if len(near) else 0.0
-        if shared < least:
-            best, least = box, shared
-        if shared <= 0:
+        near = [polygons[i] for i in np.flatnonzero(overlaps(bounds(corners), boxes))]
+        amiss = _amiss(corners, near, within, image_shape) if near or within else 0.0
+        if amiss < least:
+            best, least = box, amiss
+        if amiss <= 0:
             break
     return best
 
 
-def _shared(
+def _amiss(
     corners: NDArray[np.float64],
-    polygons: Sequence[NDArray[np.float64]],
+    avoid: Sequence[ArrayLike],
+    within: Sequence[ArrayLike],
     image_shape: tuple[int, int],
 ) -> float:
-    """Share of a rectangle that lies in any of the polygons; 0 where it is only rounding."""
-    overlay = Overlay([[corners], polygons])
-    outline = overlay.outline(lambda inside: np.asarray(inside.all(axis=0)))
+    """Share of a rectangle that lies where it should not; 0 where it is only rounding."""
+    overlay = Overlay([[corners], avoid, within])
+    anywhere = not within
+    outline = overlay.outline(
+        lambda inside: np.asarray(inside[0] & (inside[1] | ~(inside[2] | anywhere)))
+    )
     height, width = image_shape
     grid = Grid((1, 1), step=(float(height), float(width)))
     pixels = height * width * RegionSums(np.ones((1, 1, 1), dtype=np.float32), grid).along(outline)

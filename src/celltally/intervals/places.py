@@ -8,8 +8,9 @@ that is expected of the count in them::
 s is the standard error that the calibration gives for a part of an image with such a density
 and variance (see ``uncertainty``), and the second term what density and dots do not agree on:
 a cell that the model half believes in, or one that a human has set or removed, where the count
-goes by the density until the place is reviewed. Blocks in reviewed, audited and excluded
-regions add nothing, nor do those outside the tissue, where tissue regions are drawn.
+goes by the density until the place is reviewed. What s² is of a part with nothing in it is
+taken off for the ranking: every place has it. Blocks in reviewed, audited and excluded regions
+add nothing, nor do those outside the tissue, where tissue regions are drawn.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def places_to_check(
     regions
         Of the image's plane.
     least
-        Error from which on a place is named.
+        Error, beyond that of an empty part, from which on a place is named.
     most
         How many are named.
     """

@@ -15,7 +15,7 @@ from celltally._napari.layers.dots import dots_data, joined
 from celltally._napari.layers.own import TAG, kept
 from celltally.types import DOT_STATES, Dots
 
-__all__ = ["dots_of", "dots_of_points", "is_edited"]
+__all__ = ["dots_of", "dots_of_points", "every_dot_of_points", "is_edited"]
 
 
 def is_edited(layer: Points) -> bool:
@@ -94,6 +94,17 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
         now[~stays],
         replace(gone, state=np.full(len(gone), "removed")),
     )
+
+
+def every_dot_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dots:
+    """Dots of an image, those included that its layer does not show because they are many.
+
+    See ``dots_of_points`` for the parameters.
+    """
+    now, work = dots_of_points(data, features, metadata), metadata[TAG].get("work")
+    if work is None:
+        return now
+    return joined(now, work.dots[~np.isin(work.dots.id, metadata[TAG]["written"].id)])
 
 
 def _origins(ids: Sequence[str], written: Dots) -> list[int | None]:
