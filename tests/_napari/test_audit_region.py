@@ -324,7 +324,7 @@ def test_the_answer_is_in_the_project(window, tmp_path):
     work = load_work(saving.store, entry.id)
     (region,) = work.regions
     assert (region.kind, region.id) == ("audit", f"{3:032x}")
-    prediction = window.tally._result().counted.prediction  # of which the id draws it again
+    prediction = window.tally.in_view.result.counted.prediction  # of which the id draws it again
     box = draw_apart(
         region_sums(prediction), prediction.image_shape, prediction.diameter_px,
         random_of(region.id),

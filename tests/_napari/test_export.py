@@ -59,7 +59,7 @@ def test_how_the_dots_came_about_stands_beside_them(counted, choose, told, click
     choose(tmp_path / "out.csv", "Celltally (")
     click(counted.result.dots_button)
     found = read_provenance(tmp_path / "out.csv")
-    result = counted._result()
+    result = counted.in_view.result
     assert found.model == result.counted.prediction.model
     assert found.count == pytest.approx(counted.result.count)
     assert found.threshold == pytest.approx(result.threshold)
@@ -99,7 +99,7 @@ def test_a_density(counted, choose, told, click, qtbot, tmp_path, suffix):
     click(counted.result.density_button)
     qtbot.waitUntil(lambda: bool(told))
     assert told == [f"Saved out{suffix}."]
-    prediction = counted._result().counted.prediction
+    prediction = counted.in_view.result.counted.prediction
     got = read_density(path)
     assert np.array_equal(got.density, prediction.density)
     assert (got.grid, got.pixel_size_um) == (prediction.grid, (0.5, 0.5))

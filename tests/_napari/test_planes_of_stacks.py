@@ -91,7 +91,7 @@ def count(qtbot, press):
 
 def settle(tally, qtbot):
     qtbot.waitUntil(lambda: not tally.saving.busy, timeout=10_000)
-    qtbot.waitUntil(lambda: not tally._curve_soon.isActive() and not tally.over_time.running)
+    qtbot.waitUntil(lambda: tally.display.settled)
     qtbot.waitUntil(lambda: tally.regions.settled and not tally.correcting.waits)
 
 
@@ -100,7 +100,7 @@ def look(tally, qtbot, t, z=None):
     tally.viewer.dims.set_current_step(0, t)
     if z is not None:
         tally.viewer.dims.set_current_step(1, z)
-    qtbot.waitUntil(lambda: tally._result() is not None)
+    qtbot.waitUntil(lambda: tally.in_view.result is not None)
     settle(tally, qtbot)
 
 
@@ -195,7 +195,7 @@ def test_the_sliders_show_the_result_of_each_time_point(opened, count, qtbot, vi
         assert kept(density, "counted").plane.position[0] == t
     z = viewer.dims.current_step[1]
     viewer.dims.set_current_step(1, (z + 1) % Z)
-    assert opened._result() is None
+    assert opened.in_view.result is None
     assert opened.result.empty.text() == "t 2, z 2 is not counted."
 
 
@@ -288,7 +288,7 @@ def test_a_later_way_to_count_takes_the_earlier_ones_place(opened, count, qtbot,
     assert set(dots.z.tolist()) == {1}  # none of the projection's is left in other planes
     assert len(dots) == 4
     viewer.dims.set_current_step(1, 0)
-    assert opened._result() is None
+    assert opened.in_view.result is None
     count(opened, "projection over z")
     assert sorted(work_of(opened).dots.z.tolist()) == sorted(DEPTH)
 
@@ -564,12 +564,12 @@ def test_it_is_all_there_after_a_restart(opened, count, qtbot, viewer, film, ope
     for layer in list(viewer.layers):
         viewer.layers.remove(layer)
     viewer.add_image(film, name="film", axis_labels=("t", "z", "y", "x"))
-    qtbot.waitUntil(lambda: opened._result() is not None, timeout=5_000)
+    qtbot.waitUntil(lambda: opened.in_view.result is not None, timeout=5_000)
     settle(opened, qtbot)
     assert curve(opened) == [(0, 1), (1, 2), (2, 3), (3, 4)]
     look(opened, qtbot, 3, 0)
     assert opened.result.count_label.text() == "4 cells"
-    assert opened._result().counted.plane.z_method == "projection"
+    assert opened.in_view.result.counted.plane.z_method == "projection"
     assert len(opened.counter.calls) == calls
     saving.close_all()
     with Store(path, read_only=True) as store:
@@ -594,7 +594,7 @@ def test_dots_that_were_not_proposed_before_the_end_are_when_it_is_opened(
 ):
     """As after a crash between keeping a plane and proposing its dots."""
     monkeypatch.setattr(count_runner.CountRunner, "_propose_pending", lambda self: None)
-    monkeypatch.setattr(type(opened), "_propose_missing", lambda *a: None)
+    monkeypatch.setattr(type(opened.display), "_propose_missing", lambda *a: None)
     count(opened, "every time point")
     monkeypatch.undo()
     assert work_of(opened) is None

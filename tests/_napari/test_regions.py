@@ -327,7 +327,8 @@ def test_regions_that_make_no_sense_are_no_trouble(counted, viewer, qtbot):
 
 def test_closing_the_image_and_choosing_another(counted, viewer, image, qtbot):
     drawn(counted, viewer, qtbot, Region(rectangle(0, 0, 70, 100)))
-    other = viewer.add_image(image, name="other")
+    # Other pixels: a project takes the same ones for the same image.
+    other = viewer.add_image(image + 1, name="other")
     counted.image.layer_box.setCurrentText("other")
     qtbot.waitUntil(lambda: counted.image.layer is not None and counted.image.layer.name == "other")
     settle(counted, qtbot)

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.gui
 
 def settle(tally, qtbot):
     """Wait until the figures have followed."""
-    qtbot.waitUntil(
-        lambda: tally.regions.settled and not tally.correcting.waits, timeout=60_000
-    )
+    qtbot.waitUntil(lambda: tally.regions.settled, timeout=60_000)
 
 
 def row(tally, i):

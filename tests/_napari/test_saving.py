@@ -208,8 +208,10 @@ def test_an_image_that_was_only_looked_at_is_not_in_the_project(qtbot, saving, u
 
 def test_a_moved_file_is_known_again(qtbot, saving, until, tmp_path):
     path = tmp_path / "cells.tif"
-    saving.keep_edit(layer_of(path), added((1, 2)))
+    layer = layer_of(path)
+    saving.keep_edit(layer, added((1, 2)))
     until()
+    saving.forget(key_of(layer))  # it is closed
     path.rename(tmp_path / "renamed.tif")
     heard = []
     saving.restore(layer_of(tmp_path / "renamed.tif", "renamed"), heard.append)
@@ -237,6 +239,21 @@ def test_layers_of_one_file_are_images_of_their_own(saving, until, tmp_path):
     until()
     scenes = [entry.scene for entry in images.all_images(saving.store)]
     assert scenes == ["DAPI", "GFP"]
+
+
+def test_the_same_pixels_in_two_open_layers_have_dots_of_their_own(qtbot, saving, until):
+    first, second = layer_of(name="a"), layer_of(name="b")
+    saving.keep_edit(first, added((1, 2)))
+    saving.keep_edit(second, added((3, 4), (5, 6)))
+    until()
+    numbers = [entry.id for entry in images.all_images(saving.store)]
+    assert [len(work.load_dots(saving.store, n)) for n in numbers] == [1, 2]
+    saving.forget(key_of(first))
+    saving.forget(key_of(second))
+    heard = []
+    saving.restore(layer_of(name="again"), heard.append)
+    qtbot.waitUntil(lambda: bool(heard))
+    assert len(heard[0].work.dots) == 1
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(qtbot, saving, until, monkeypatch):

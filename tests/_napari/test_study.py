@@ -540,7 +540,7 @@ def test_a_folder_without_images_is_told(opened, tmp_path, until, monkeypatch):
 # ---- plots ----
 
 
-@pytest.mark.parametrize(("kind", "said"), [(0, "Points: replicates"), (1, "2 images.")])
+@pytest.mark.parametrize(("kind", "said"), [(0, "Points: images."), (1, "2 images.")])
 def test_plots_are_drawn_and_saved(shown, qtbot, click, tmp_path, kind, said):
     pytest.importorskip("matplotlib")
     click(shown.bar.plots_button)
@@ -650,6 +650,18 @@ def test_two_people_are_compared_where_both_reviewed(shown, tmp_path, folder, qt
     found = window.result.found  # one cell of both in the upper third; Ben's other one is below
     assert (found.matched, found.only_a, found.only_b) == (1, 0, 0)
     assert window.result.names == ("screen", "ben")
+
+
+def test_another_project_forgets_what_was_compared(shown, tmp_path, qtbot, until):
+    shown.show_agreement()
+    shown.dialog.compare(None)
+    qtbot.waitUntil(lambda: shown._agreed is not None)
+    shown.saving.open(tmp_path / "next.celltally")
+    qtbot.waitUntil(lambda: shown.saving.name == "next")
+    until(shown)
+    assert shown.rows == ()
+    assert shown._agreed is None
+    assert shown.dialog is None
 
 
 def test_nothing_to_compare_is_told(shown, tmp_path, qtbot):
@@ -802,6 +814,7 @@ def test_groups_are_drawn_with_their_replicates(project):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["drug\nn = 2 replicates"]
     points = axes.collections[0].get_offsets()[:, 1]
     assert sorted(points.tolist()) == pytest.approx([4, 12], rel=1e-3)
+    assert said.startswith("Points: replicates, means of their images.")
     assert "1 image without a value" in said
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
-from celltally._napari import image_section, shown_dots
+from celltally._napari import display, image_section, shown_dots
 from celltally._napari import tally as module
 from celltally._napari.compat import camera
 from celltally._napari.counting import Looked
@@ -284,7 +284,7 @@ def test_closing_the_dock_after_a_count_leaves_the_layers_alone(
 ):
     _, dots = layers_of(counted)
     died, calls = gone(counted), []
-    for kind, name in ((module.TallyWidget, "_show_dots"), (shown_dots.ShownDots, "_write")):
+    for kind, name in ((display.Display, "_show_dots"), (shown_dots.ShownDots, "_write")):
         monkeypatch.setattr(kind, name, lambda *a: calls.append(a))
     close(viewer, counted)
     qtbot.waitUntil(lambda: bool(died))

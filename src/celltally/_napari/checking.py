@@ -129,9 +129,7 @@ class Checking(QObject):
         error = texts.amount(place.error) if place.error < 1 else texts.number(place.error)
         cells = "cell" if error == "1" else "cells"
         total = len(self._seen) + self._left
-        self.told.emit(
-            f"Place {self._at + 1} of {total}, about ±{error} {cells}"
-        )
+        self.told.emit(f"Place {self._at + 1} of {total}, about ±{error} {cells}")
 
 
 def _overlap(one: Place, other: Place) -> bool:

@@ -110,10 +110,15 @@ class Keeping(QObject):
         self._saving.load(count, loaded)
         return True
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is kept."""
+        return self._saving.read_only
+
     def keeper(self, layer: Image) -> Keeper | None:
         """Return what keeps counts of an image, from any thread; None in a read-only project."""
         self._known.add(key_of(layer))
-        return None if self._saving.read_only else self._saving.keeper(layer)
+        return None if self.read_only else self._saving.keeper(layer)
 
     def keep_threshold(self, layer: Image, plane: Plane, threshold: float) -> None:
         """Keep where the threshold of a plane stands."""

@@ -301,17 +301,32 @@ class Saving(QObject):
 
         if key not in self._images:
             size = None if image.pixel_um is None else (image.pixel_um, image.pixel_um)
-            path = image.path if image.path is not None and image.path.exists() else None
+            _, known = self._known(store, key, image)
             self._images[key] = register(
-                store,
-                name=image.name,
-                path=path,
-                scene=image.scene,
-                pixels_sha256="" if path is not None else image.hash_pixels(),
-                shape=image.shape,
-                pixel_size_um=size,
+                store, name=image.name, shape=image.shape, pixel_size_um=size, **known
             )
         return self._images[key]
+
+    def _known(
+        self, store: Store, key: str, image: LayerImage
+    ) -> tuple[int | None, dict[str, Any]]:
+        """Return the number of an image, None for a new one, and what tells it from others.
+
+        What is open in another layer at the same time is an image of its own there: else two
+        layers would change the same dots.
+        """
+        from celltally.project.images import find
+
+        path = image.path if image.path is not None and image.path.exists() else None
+        known: dict[str, Any] = {"path": path, "scene": image.scene}
+        known["pixels_sha256"] = "" if path is not None else image.hash_pixels()
+        copies = 1
+        while True:
+            number = find(store, **known)
+            if all(number != other for of, other in self._images.items() if of != key):
+                return number, known
+            copies += 1
+            known["scene"] = f"{image.scene or ''} (copy {copies})".strip()
 
     # ---- knowing again ----
 
@@ -322,14 +337,12 @@ class Saving(QObject):
 
         def look() -> Restored | None:
             from celltally.project.counts import latest_counts
-            from celltally.project.images import find
             from celltally.project.work import load_work
 
             store = self.store
             if store is None:
                 return None
-            pixels = "" if image.path is not None else image.hash_pixels()
-            number = find(store, path=image.path, scene=image.scene, pixels_sha256=pixels)
+            number, _ = self._known(store, key, image)
             if number is None:
                 return None
             self._images[key] = number

@@ -176,6 +176,10 @@ class StudyWidget(Docked):
         lock = None if loaded is None else loaded.lock
         if loaded is not None:
             self.table.show_lines(loaded.lines, loaded.columns)
+        else:  # another project
+            self._agreed = None
+            if self.dialog is not None:
+                self.dialog.close()
         self.bar.show_lock(lock)
         there = saving.store is not None and loaded is not None
         self.bar.show_ready(

@@ -92,8 +92,9 @@ def _groups(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str:
     every = groups(rows, plot.by, value=plot.value)
     found = [group for group in every if group.n]
     labels = []
+    keys = list(dict.fromkeys(group.key for group in found))
     for i, group in enumerate(found):
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = _COLOURS[keys.index(group.key) % len(_COLOURS)]
         axes.scatter(
             [i - 0.12 + x for x in _apart(group.n)],
             group.values,
@@ -117,12 +118,20 @@ def _groups(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str:
     axes.set_xlim(-0.6, len(found) - 0.4)
     _from_zero(axes)
     axes.set_ylabel(VALUES[plot.value])
-    said = "Points: replicates (means of their images). Bars: mean and its 95 % interval."
+    said = f"{_points_are({group.unit for group in found})} Bars: mean and its 95 % interval."
     if any(not math.isfinite(group.low) for group in found):
-        said += " One replicate alone has no interval."
+        said += " One point alone has no interval."
     if left := sum(group.left_out for group in every):
         said += f" {left} image{'s' * (left != 1)} without a value left out."
     return said
+
+
+def _points_are(units: set[str]) -> str:
+    """Say what a point is: what n counts."""
+    if units == {"image"}:
+        return "Points: images."
+    named = " or ".join(f"{unit}s" for unit in sorted(units, reverse=True))
+    return f"Points: {named}, means of their images."
 
 
 def _apart(n: int) -> list[float]:

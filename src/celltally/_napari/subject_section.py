@@ -18,6 +18,13 @@ from celltally._napari.planes import key_of
 
 __all__ = ["Subject", "SubjectSection"]
 
+#: What is explained of a count of several z planes.
+_OF_SEVERAL_PLANES = {
+    "projection": "The projection is explained; boxes and places are drawn in the z plane that "
+    "was in view when it was counted.",
+    "merged": "The count of this plane is explained; what was merged over z has no density, and so "
+    "no explanation.",
+}
 #: Letters of an image's name that a sentence has room for.
 NAME_LENGTH = 40
 
@@ -137,4 +144,5 @@ def _words(image: Image | None, counted: PlaneCount | None) -> str:
         )
     prediction, plane = counted.prediction, counted.plane.text
     where = f"“{name}”, {plane}" if plane else f"“{name}”"
-    return f"{texts.cells(prediction.count)} in {where}, counted by the model “{prediction.model}”."
+    words = f"{texts.cells(prediction.count)} in {where}, counted by the model “{prediction.model}”."
+    return f"{words} {_OF_SEVERAL_PLANES.get(counted.plane.z_method, '')}".rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -66,8 +67,8 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
     def column(name: str) -> list[str]:
         if name not in features:
             return [""] * len(data)
-        values = pd.Series(np.asarray(features[name], dtype=object))
-        return [str(value) for value in values.where(values.notna(), "")]
+        values = np.asarray(features[name], dtype=object)
+        return [str(value) for value in np.where(pd.isna(values), "", values).tolist()]
 
     def index(letter: str, before: NDArray[np.int64]) -> NDArray[np.int64] | int:
         if letter in axes:
@@ -76,6 +77,7 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
 
     now = Dots.new(
         data[:, -2:],
+        id=np.full(len(data), "", dtype="<U32"),  # drawn for those that are new only
         t=index("T", written.t),
         z=index("Z", written.z),
         label=[label or "cell" for label in column("class")],
@@ -83,6 +85,8 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
     )
     origins = _origins(column("id"), written)
     stays = np.array([row is not None for row in origins], dtype=bool)
+    new = now[~stays]
+    new = replace(new, id=np.array([uuid.uuid4().hex for _ in range(len(new))], dtype="<U32"))
     before, here = written[[row for row in origins if row is not None]], now[stays]
     gone = written[np.setdiff1d(np.arange(len(written)), [r for r in origins if r is not None])]
     said = np.array(column("state"), dtype=np.str_)[stays]
@@ -91,7 +95,7 @@ def dots_of_points(data: Any, features: Any, metadata: Mapping[str, Any]) -> Dot
     state = np.where(moved & ~np.isin(state, ("added", "removed")), "moved", state)
     return joined(
         replace(here, id=before.id, score=before.score, source=before.source, state=state),
-        now[~stays],
+        new,
         replace(gone, state=np.full(len(gone), "removed")),
     )
 
