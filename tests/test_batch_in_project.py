@@ -14,7 +14,7 @@ from celltally.batch.in_project import ProjectCounted, iter_count_project
 from celltally.batch.settings import Settings
 from celltally.errors import UserError
 from celltally.progress import drain
-from celltally.project.counts import latest_counts, load_prediction
+from celltally.project.counts import in_force, latest_counts, load_prediction
 from celltally.project.edits import Edit, diff_dots
 from celltally.project.figures import of_image
 from celltally.project.history import history
@@ -156,6 +156,33 @@ def test_stacks_are_projected_or_merged(store, model, add, cells):
     run(store, model)  # the middle plane: nothing of the others stays proposed
     assert set(load_dots(store, number).z) <= {1}
     assert [f.z for f in of_image(store, number) if f.z_method == "plane"] == [1]
+
+
+def test_what_was_counted_over_z_since_does_not_pass_for_a_plane(store, model, add, cells):
+    number = add("z.tif", np.stack([cells // 2, cells, cells // 2]), "ZYX")
+    assert run(store, model)[0] == (1, 0)
+    run(store, model, replace(PLAIN, z_stack="projection"))
+    assert run(store, model)[0] == (1, 0)  # the plane was counted, but the projection holds
+    (figures,) = of_image(store, number)
+    assert (figures.z_method, figures.z) == ("plane", 1)
+    assert set(load_dots(store, number).z) == {1}
+
+
+def test_merged_planes_leave_no_proposals_in_others(store, model, add, cells):
+    number = add("z.tif", np.stack([cells // 2, cells, cells, cells]), "ZYX")
+    low = replace(PLAIN, z_stack="merged", plane={"z": slice(0, 2)})
+    run(store, model)  # the middle plane, z 2
+    assert run(store, model, low)[0] == (1, 0)
+    assert set(load_dots(store, number).z) <= {0, 1}
+    every = replace(PLAIN, z_stack="merged")
+    assert run(store, model, every)[0] == (1, 0)
+    assert {2, 3} <= set(load_dots(store, number).z)
+    for _ in range(2):  # of fewer planes and of all of them again, each time anew
+        assert run(store, model, low)[0] == (1, 0)
+        assert set(load_dots(store, number).z) <= {0, 1}
+        assert [c.z for c in in_force(latest_counts(store))] == [0, 1]
+        assert run(store, model, every)[0] == (1, 0)
+        assert run(store, model, every)[0] == (0, 0)
 
 
 def test_one_bad_image_does_not_end_the_batch(store, model, add, cells, tmp_path):

@@ -593,11 +593,12 @@ def test_dots_that_were_not_proposed_before_the_end_are_when_it_is_opened(
     opened, count, qtbot, viewer, film, monkeypatch
 ):
     """As after a crash between keeping a plane and proposing its dots."""
-    monkeypatch.setattr(count_runner.CountRunner, "_propose_pending", lambda self: None)
-    monkeypatch.setattr(type(opened.display), "_propose_missing", lambda *a: None)
-    count(opened, "every time point")
-    monkeypatch.undo()
-    assert work_of(opened) is None
+    opened.runner._propose_soon.setInterval(1_000_000)
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(opened.runner, "_propose_pending", lambda most: False)
+        cut_off.setattr(opened.display, "_propose_missing", lambda *_: None)
+        count(opened, "every time point")
+        assert work_of(opened) is None
     for layer in list(viewer.layers):
         viewer.layers.remove(layer)
     viewer.add_image(film, name="film", axis_labels=("t", "z", "y", "x"))
@@ -620,3 +621,32 @@ def test_a_read_only_project_shows_the_curve_and_says_what_is_not_kept(
     viewer.dims.set_current_step(0, 3)
     assert "open for reading only" in opened.result.empty.text()
     assert opened._results.stored(key_of(opened.image.layer), opened.image.plane()).id == NOT_KEPT
+
+
+# ---- explaining ----
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("projection over z", "The projection is explained"),
+        ("all z planes, merged", "The count of this plane is explained"),
+    ],
+)
+def test_explain_says_what_it_explains(opened, count, viewer, qtbot, words, told):
+    from celltally._napari.layers.pointed import place_in
+    from celltally._napari.subject_section import SubjectSection
+
+    viewer.dims.set_current_step(0, 3)
+    count(opened, words)
+    section = SubjectSection(viewer)
+    qtbot.addWidget(section)
+    assert told in section.words.text()
+    counted, layer = section.subject.counted, opened.image.layer
+    assert counted is opened.in_view.result.counted
+    assert counted.plane.read().shape == SHAPE
+    # A click in another z is one in the projection, and none in the plane that is explained.
+    z = (counted.plane.index("Z") + 1) % Z
+    place = place_in(layer, counted.plane, (3, z, 20.0, 30.0))
+    assert place == ((20.0, 30.0) if words.startswith("projection") else None)
+    section.disconnect_viewer()

@@ -67,6 +67,19 @@ def test_images_are_found_by_name_stem_or_path(store, images, plate_map):
     assert column(store, "cell_line")["P1_B02_s1.tif"] == ""
 
 
+def test_a_folder_tells_files_of_one_name_apart(store, tmp_path, plate_map):
+    for plate in ("plate_1", "plate_2"):
+        (tmp_path / plate).mkdir()
+        (tmp_path / plate / "a.tif").write_bytes(plate.encode())
+        register(store, name="a.tif", path=tmp_path / plate / "a.tif")
+    preview = from_plate_map(
+        store, plate_map("image,condition\nplate_1/a.tif,drug\nPlate_2\\A,none\nlate_1/a.tif,x\n")
+    )
+    told = {one.entry.path.parent.name: dict(one.values) for one in preview.assignments}
+    assert told == {"plate_1": {"condition": "drug"}, "plate_2": {"condition": "none"}}
+    assert preview.unmatched == ("late_1/a.tif (line 4)",)
+
+
 def test_nothing_is_set_before_it_is_applied_and_then_it_is_logged(store, images, plate_map):
     set_columns(store, {images["P1_A01_s1.tif"]: {"condition": "old"}})
     preview = from_plate_map(store, plate_map("file,condition\nP1_A01_s1.tif,new\n"))

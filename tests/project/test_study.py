@@ -223,6 +223,15 @@ def test_the_suggested_lock_is_what_most_were_counted_with(store, count_image):
     assert suggested_lock(store).diameter_px is None
 
 
+def test_a_film_is_one_image_of_those_that_suggest_a_lock(store, count_image):
+    for i, sha256 in enumerate(("a", "a")):
+        count_image(register(store, name=f"{i}.tif"), sha256=sha256 * 64)
+    film = register(store, name="film.tif")
+    for t in range(3):
+        count_image(film, t=t, sha256="b" * 64)
+    assert suggested_lock(store).model_sha256 == "a" * 64
+
+
 # ---- groups ----
 
 

@@ -34,6 +34,8 @@ __all__ = ["CountRunner"]
 MOST_WAITING = 2
 #: Milliseconds from a plane's count until its dots are proposed, together with others'.
 PROPOSE_AFTER = 300
+#: Dots that are proposed at once: of more the window would have to wait.
+PROPOSE_AT_ONCE = 1_000
 #: Milliseconds in which the window is painted between two steps.
 PAINT = 30
 
@@ -105,7 +107,7 @@ class CountRunner(QObject):
         self._job: Job | None = None
         self._step: Callable[[], None] = lambda: None
         self._soon = self._timer(PAINT, lambda: self._step())
-        self._propose_soon = self._timer(PROPOSE_AFTER, self._propose_pending)
+        self._propose_soon = self._timer(PROPOSE_AFTER, self._propose_some)
         self._arrived.connect(self._take)
 
     def _timer(self, milliseconds: int, do: Callable[[], None]) -> QTimer:
@@ -237,13 +239,21 @@ class CountRunner(QObject):
             self._propose_soon.start()
         self.counted.emit(run.key, arrived.counted)
 
-    def _propose_pending(self) -> None:
-        """Propose the dots of the planes that were counted since it was done last."""
+    def _propose_some(self) -> None:
+        """Propose dots of planes that were counted, a few planes at a time."""
+        if self._propose_pending(PROPOSE_AT_ONCE):
+            self._propose_soon.start()
+
+    def _propose_pending(self, most: int) -> bool:
+        """Propose the dots of some planes that were counted; whether others are left."""
         run = self._run
         if run is None or not run.pending or self._layer_of(run.key) is None:
-            return
-        key, pending = run.key, run.pending
-        run.pending = []
+            return False
+        key, n, dots_of_some = run.key, 0, 0
+        while n < len(run.pending) and dots_of_some <= most:
+            dots_of_some += len(run.pending[n][1])
+            n += 1
+        pending, run.pending = run.pending[:n], run.pending[n:]
         if self._correcting.work(key) is None:
             self._correcting.set_work(key, Work(), run.in_view, run.diameter_px)
         every = [place for place, dots in pending if place[1] is None and not len(dots)]
@@ -253,6 +263,7 @@ class CountRunner(QObject):
                 proposal = self._correcting.propose(key, join_dots(found), planes, run.diameter_px)
                 numbers = (proposal.new, proposal.gone, proposal.beside, proposal.reviewed)
                 run.told = [a + b for a, b in zip(run.told, numbers, strict=True)]
+        return bool(run.pending)
 
     def _done(self, run: _Run, problems: dict[int, Exception]) -> None:
         """Propose what is left when the window has drawn what there is."""
@@ -263,7 +274,9 @@ class CountRunner(QObject):
             return
 
         def finish() -> None:
-            self._propose_pending()
+            if self._propose_pending(PROPOSE_AT_ONCE):
+                self._soon.start()  # when the window is painted
+                return
             words = [self._said(run)]
             if problems:
                 first = min(problems)
@@ -274,6 +287,7 @@ class CountRunner(QObject):
                 )
             self._end("\n".join(part for part in words if part))
 
+        self._propose_soon.stop()
         self._step = finish
         self._soon.start()
 
@@ -293,9 +307,20 @@ class CountRunner(QObject):
         if self._layer_of(run.key) is None:
             self._end("The image was closed while it was counted.")
             return
-        self._propose_pending()
+
+        def finish() -> None:
+            if self._propose_pending(PROPOSE_AT_ONCE):
+                self._soon.start()
+                return
+            self._end(self._cancelled_words(run))
+
+        self._propose_soon.stop()
+        self._step = finish
+        finish()
+
+    def _cancelled_words(self, run: _Run) -> str:
         several = len(run.planes) > 1
-        self._end(
+        return (
             f"Cancelled: {run.scope.amount(run.counted)} of {len(run.planes)} "
             f"{'is' if run.counted == 1 else 'are'} counted, and kept."
             if several and run.counted
@@ -309,7 +334,8 @@ class CountRunner(QObject):
 
     def _job_failed(self, run: _Run, error: Exception) -> None:
         if run is self._run:
-            self._propose_pending()
+            while self._propose_pending(PROPOSE_AT_ONCE):
+                pass
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:

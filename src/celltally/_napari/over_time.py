@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +57,16 @@ class _Image:
     cells: dict[int, tuple[bytes, Cells]]
 
 
+@dataclass(eq=False)
+class _Tokens:
+    """What merged cells are made from, as long as dots and regions of an image are the same."""
+
+    key: str
+    dots: Dots
+    regions: tuple[Region, ...]
+    tokens: dict[Hashable, bytes] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class _Left:
     """A plane whose corrected count is to be worked out, and from what."""
@@ -93,6 +103,7 @@ class OverTime(QObject):
         self._jobs, self._results = jobs, results
         self._correcting, self._saving = correcting, saving
         self._images: dict[str, _Image] = {}
+        self._tokens: _Tokens | None = None
         self._job: Job | None = None
         #: Why something could not be worked out; "" where it could.
         self.trouble = ""
@@ -105,6 +116,7 @@ class OverTime(QObject):
     def forget(self, key: str) -> None:
         """Forget an image."""
         self._images.pop(key, None)
+        self._tokens = None
 
     def points(self, key: str, plane: Plane, level: float) -> list[Point]:
         """Return the counts at the z in view, or of all z, in the order of time.
@@ -192,7 +204,7 @@ class OverTime(QObject):
             if not z or diameter <= 0:
                 found.append(None)
                 continue
-            token = merge_token(work, t, z, level)
+            token = self._merge_token(key, work, t, z, level)
             before = image.cells.get(t)
             if before is not None and before[0] == token:
                 found.append(before[1])
@@ -211,6 +223,21 @@ class OverTime(QObject):
         if left:
             self._merge(image, left)
         return found
+
+    def _merge_token(self, key: str, work: Work, t: int, z: list[int], level: float) -> bytes:
+        """Return ``merge_token``, at once where nothing has happened since it was made."""
+        of = self._tokens
+        if (
+            of is None
+            or of.key != key
+            or of.dots is not work.dots
+            or of.regions is not work.regions
+        ):
+            of = self._tokens = _Tokens(key, work.dots, work.regions)
+        how = (t, tuple(z), level)
+        if how not in of.tokens:
+            of.tokens[how] = merge_token(work, t, z, level)
+        return of.tokens[how]
 
     def _merge(self, image: _Image, left: Sequence[tuple[int, bytes, Callable[[], Cells]]]) -> None:
         def merge() -> Generator[Progress, None, dict[int, tuple[bytes, Cells]]]:

@@ -51,6 +51,7 @@ class ResultSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Result")
+        self.column.setSpacing(4)  # it is the longest section, and is to be seen whole
         self._counted: PlaneCount | None = None
         self._interval: Interval | None = None
         self._n_dots = 0

@@ -23,6 +23,8 @@ __all__ = ["ShownDots", "Subject"]
 
 #: Changes of more dots than this are no human's, and not all in view.
 MOST_AT_ONCE = 200
+#: More changes than this are those of a count, maybe of planes that are not in view.
+MANY_CHANGES = 200
 #: Milliseconds after the last movement of the view until the dots follow.
 FOLLOW_AFTER = 120
 
@@ -125,7 +127,14 @@ class ShownDots(QObject):
         if layer is None:
             self.put(key)
             return
-        dots = apply_to_dots(kept(layer, "written"), changes)
+        changes, written = tuple(changes), kept(layer, "written")
+        if self._subjects[key].many and len(changes) > MANY_CHANGES:
+            dots = self._in_view(self._subjects[key], image)
+            touched = np.isin(written.id, [change.id for change in changes])
+            if touched.any() or not np.array_equal(dots.id, written.id):
+                self._write(key, image, dots)
+            return
+        dots = apply_to_dots(written, changes)
         if update_dots(layer, dots, classes=self._classes()):
             return
         if self._subjects[key].many:  # what was counted elsewhere is not put in

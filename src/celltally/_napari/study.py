@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QDialog,
     QDockWidget,
-    QFileDialog,
     QMainWindow,
     QStackedWidget,
     QVBoxLayout,
@@ -20,9 +19,10 @@ from qtpy.QtWidgets import (
 from celltally._napari import study_work as work
 from celltally._napari.controls import wrapped
 from celltally._napari.docked import WIDTH, Docked
-from celltally._napari.jobs import Job, Jobs, sentence
+from celltally._napari.jobs import Jobs
 from celltally._napari.picture_view import ink_of
 from celltally._napari.saving import saving_of
+from celltally._napari.study_asking import ask_folder, ask_images, ask_new_folder, ask_table
 from celltally._napari.study_bar import StudyBar, StudyStatus
 from celltally._napari.study_compare import Compared
 from celltally._napari.study_follow import Following
@@ -31,6 +31,7 @@ from celltally._napari.study_lock import LockDialog
 from celltally._napari.study_opening import Opening
 from celltally._napari.study_plate import PlateDialog
 from celltally._napari.study_table import StudyTable
+from celltally._napari.study_tasks import Tasks
 from celltally._napari.study_windows import AgreementWindow, MethodsWindow, PlotWindow
 from celltally.types import Progress
 
@@ -76,7 +77,7 @@ class StudyWidget(Docked):
         self.stack = QStackedWidget()
         self.stack.addWidget(self.table)
         self.stack.addWidget(self.empty)
-        self._task: Job | None = None
+        self.tasks = Tasks(self.saving, self.jobs, self.follow, self.status)
         self._agreed: Compared | None = None
         self.plots: PlotWindow | None = None
         self.dialog: QDialog | None = None
@@ -97,25 +98,22 @@ class StudyWidget(Docked):
 
     def _connect(self) -> None:
         bar, follow = self.bar, self.follow
-        bar.add_files.triggered.connect(lambda: self._ask_files())
+        bar.add_files.triggered.connect(lambda: self._ask_images())
         bar.add_folder.triggered.connect(lambda: self._ask_folder())
         bar.find_moved.triggered.connect(lambda: self._ask_moved())
         bar.plate_button.clicked.connect(lambda: self.show_plate_map())
         bar.lock_button.clicked.connect(lambda: self._lock_or_unlock())
         bar.plots_button.clicked.connect(lambda: self.show_plots())
-        bar.export_csv.triggered.connect(lambda: self._ask_export("csv"))
-        bar.export_excel.triggered.connect(lambda: self._ask_export("xlsx"))
+        bar.export_csv.triggered.connect(lambda: self._ask_export(".csv"))
+        bar.export_excel.triggered.connect(lambda: self._ask_export(".xlsx"))
         bar.export_methods.triggered.connect(lambda: self.write_methods())
         bar.export_training.triggered.connect(lambda: self._ask_training())
         bar.agreement.triggered.connect(lambda: self.show_agreement())
         bar.filtered.connect(self._filter)
-        self.status.cancelled.connect(self.cancel)
         self.table.opened.connect(self.open)
         self.opening.opened.connect(self._opened)
         self.opening.failed.connect(self.status.say)
         follow.changed.connect(self._show)
-        follow.told.connect(self.status.say)
-        follow.progressed.connect(self._progress)
         jobs = self.jobs
 
         def unhook(*_: object) -> None:
@@ -168,7 +166,7 @@ class StudyWidget(Docked):
     @property
     def busy(self) -> bool:
         """Whether something is read, worked out or done."""
-        return self.follow.busy or self._task is not None or self.opening.busy
+        return self.follow.busy or self.tasks.busy or self.opening.busy
 
     def _show(self) -> None:
         """Show the table as it is known by now."""
@@ -218,122 +216,41 @@ class StudyWidget(Docked):
     def _opened(self, row: StudyRow) -> None:
         self.status.say(f"{row.label} is in view. N: next, P: previous.")
 
-    # ---- jobs ----
-
-    def _start(
-        self,
-        make: Callable[[], Generator[Progress, None, Any]],
-        on_done: Callable[[Any], None],
-        *,
-        read: bool = False,
-    ) -> None:
-        """Do one thing at a time; say how it ended."""
-        if self._task is not None:
-            self.status.say("Wait until the last one is done, or cancel it.")
-            return
-
-        def done(result: Any) -> None:
-            ended("")
-            on_done(result)
-
-        def ended(words: str) -> None:
-            self._task = None
-            self.status.show_idle()
-            self.status.say(words)
-            if read:
-                self.follow.read(look_for_files=True)
-
-        self.status.show_progress(Progress(0, 0, "starting"))
-        self._task = self.jobs.start(
-            make,
-            on_done=done,
-            on_failed=lambda error: (ended(""), self._failed(error)),
-            on_cancelled=lambda: ended("Cancelled."),
-            on_progress=self.status.show_progress,
-        )
-
-    def _failed(self, error: Exception) -> None:
-        from napari.utils.notifications import show_error
-
-        words = sentence(error)
-        words = words if words.endswith(".") else f"{words}."
-        self.status.say(words)
-        show_error(words)
-
-    def _progress(self, step: Progress | None) -> None:
-        """Show how far working out is, where nothing else runs."""
-        if self._task is None and step is not None:
-            self.status.show_progress(step)
-        elif self._task is None:
-            self.status.show_idle()
-
-    def cancel(self) -> None:
-        """End what was asked for, else working out, as soon as it can be."""
-        self.status.show_cancelling()
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            self.follow.cancel()
-
-    def _save(self, keep: Callable[[Store], Any], words: str) -> None:
-        """Write something to the project, behind what is being saved.
-
-        It is given up where it fails, as the user is told of it and can ask once more.
-        """
-        saving, store = self.saving, self.saving.store
-        if store is None:
-            return
-
-        def done(_: object) -> None:
-            self.status.say(words)
-            self.follow.read()
-
-        saving.line.do(lambda: keep(store), on_done=done, on_failed=self._failed)
-
     # ---- images ----
 
-    def _ask_files(self) -> None:
-        from celltally.io import IMAGE_SUFFIXES
-
-        kinds = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
-        filters = f"Images ({kinds});;All files (*)"
-        paths, _ = QFileDialog.getOpenFileNames(self, "Add images", self._place(), filters)
-        if paths:
-            self.add_images([Path(path) for path in paths])
+    def _ask_images(self) -> None:
+        if paths := ask_images(self, self._place()):
+            self.add_images(paths)
 
     def _ask_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Add folder", self._place())
-        if path:
-            self.add_images([Path(path)])
+        if folder := ask_folder(self, "Add folder", self._place()):
+            self.add_images([folder])
 
     def _ask_moved(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Where the files are now", self._place())
-        if path:
-            self.find_moved(Path(path))
+        if folder := ask_folder(self, "Where the files are now", self._place()):
+            self.find_moved(folder)
 
-    def _place(self) -> str:
+    def _place(self) -> Path:
         """Where dialogs begin: beside the last image that is there."""
         loaded = self.follow.loaded
         for row in reversed(self.rows):
             if row.entry.path is not None and loaded and row.entry.id not in loaded.missing:
-                return str(row.entry.path.parent)
-        return str(Path.home())
+                return row.entry.path.parent
+        return Path.home()
 
     def add_images(self, paths: Sequence[Path]) -> None:
         """Take files, and images in folders and below, into the project."""
-        store = self.saving.store
-        if store is not None:
-            self._start(
-                lambda: work.add_images_job(store, paths),
-                lambda added: self.status.say(added.sentence),
-                read=True,
-            )
+        self.tasks.start(
+            lambda store: work.add_images_job(store, paths),
+            lambda added: self.status.say(added.sentence),
+            read=True,
+        )
 
     def find_moved(self, folder: Path) -> None:
         """Look for images whose files are gone."""
-        store = self.saving.store
-        if store is not None:
-            self._start(lambda: work.find_moved_job(store, folder), self.status.say, read=True)
+        self.tasks.start(
+            lambda store: work.find_moved_job(store, folder), self.status.say, read=True
+        )
 
     def show_plate_map(self) -> None:
         """Ask what the images are."""
@@ -352,7 +269,7 @@ class StudyWidget(Docked):
             apply(store, preview)
 
         n = preview.changed
-        self._save(keep, f"{preview.source}: {n} image{'s' * (n != 1)} changed.")
+        self.tasks.keep(keep, f"{preview.source}: {n} image{'s' * (n != 1)} changed.")
 
     # ---- lock ----
 
@@ -361,7 +278,7 @@ class StudyWidget(Docked):
         if loaded is None:
             return
         if loaded.lock is not None:
-            self._save(_unlock, "The study is not locked any more.")
+            self.tasks.keep(_unlock, "The study is not locked any more.")
         elif loaded.suggested is not None:
             dialog = LockDialog(loaded.suggested, loaded.rows, self)
             dialog.accepted.connect(lambda: self.lock(dialog.wanted))
@@ -375,7 +292,7 @@ class StudyWidget(Docked):
 
             lock(store, wanted)
 
-        self._save(keep, f"Locked to {wanted.text}.")
+        self.tasks.keep(keep, f"Locked to {wanted.text}.")
 
     # ---- windows and files ----
 
@@ -415,53 +332,43 @@ class StudyWidget(Docked):
 
     def write_methods(self) -> None:
         """Write the paragraph for the methods section, and show it."""
-        store, agreed = self.saving.store, self._agreement()
-        if store is not None:
-            self._start(
-                lambda: work.methods_job(store, agreed),
-                lambda words: self._open_dialog(MethodsWindow(words, self)),
-                read=True,
-            )
+        agreed = self._agreement()
+        self.tasks.start(
+            lambda store: work.methods_job(store, agreed),
+            lambda words: self._open_dialog(MethodsWindow(words, self)),
+            read=True,
+        )
 
     def _agreement(self) -> Any:
         """Return the agreement that was found last, as the methods take it."""
         return None if self._agreed is None else self._agreed.agreed
 
     def _ask_export(self, suffix: str) -> None:
-        store = self.saving.store
-        if store is None:
-            return
-        place = str(Path(self._place()) / f"{self.saving.name}.{suffix}")
-        words = "Tables (*.csv)" if suffix == "csv" else "Excel files (*.xlsx)"
-        path, _ = QFileDialog.getSaveFileName(self, "Export", place, words)
-        if path:
-            self.export(Path(path) if Path(path).suffix else Path(path).with_suffix(f".{suffix}"))
+        if path := ask_table(self, self._place() / f"{self.saving.name}{suffix}"):
+            self.export(path)
 
     def export(self, path: Path) -> None:
         """Write the table: an Excel file where its name says so, else one tidy CSV."""
-        store, by, agreed = self.saving.store, self._grouped_by(), self._agreement()
-        if store is None:
-            return
-        if path.suffix.lower() == ".xlsx":
-            self._start(lambda: work.excel_job(store, path, by, agreed), self.status.say, read=True)
-        else:
-            self._start(lambda: work.sheet_job(store, path), self.status.say, read=True)
+        by, agreed = self._grouped_by(), self._agreement()
+
+        def make(store: Store) -> Generator[Progress, None, str]:
+            if path.suffix.lower() == ".xlsx":
+                return work.excel_job(store, path, by, agreed)
+            return work.sheet_job(store, path)
+
+        self.tasks.start(make, self.status.say, read=True)
 
     def _grouped_by(self) -> tuple[str, ...]:
         return ("condition",) if self.plots is None else self.plots.plot.by
 
     def _ask_training(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Folder of the data set", str(Path(self._place()) / f"{self.saving.name} data")
-        )
-        if path:
-            self.export_training(Path(path))
+        suggested = self._place() / f"{self.saving.name} data"
+        if folder := ask_new_folder(self, "Folder of the data set", suggested):
+            self.export_training(folder)
 
     def export_training(self, folder: Path) -> None:
         """Write what was reviewed as a data set folder."""
-        store = self.saving.store
-        if store is not None:
-            self._start(lambda: work.training_job(store, folder), self.status.say)
+        self.tasks.start(lambda store: work.training_job(store, folder), self.status.say)
 
 
 def _unlock(store: Store) -> None:

@@ -144,5 +144,7 @@ def _words(image: Image | None, counted: PlaneCount | None) -> str:
         )
     prediction, plane = counted.prediction, counted.plane.text
     where = f"“{name}”, {plane}" if plane else f"“{name}”"
-    words = f"{texts.cells(prediction.count)} in {where}, counted by the model “{prediction.model}”."
+    words = (
+        f"{texts.cells(prediction.count)} in {where}, counted by the model “{prediction.model}”."
+    )
     return f"{words} {_OF_SEVERAL_PLANES.get(counted.plane.z_method, '')}".rstrip()

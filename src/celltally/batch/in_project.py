@@ -18,7 +18,7 @@ from celltally.errors import UserError, failure
 from celltally.io import guess_channel, iter_project, planes_along, read_image, select_pixels
 from celltally.io.planes import brightest_planes
 from celltally.progress import relay
-from celltally.project.counts import StoredCount, add_prediction, latest_counts
+from celltally.project.counts import StoredCount, add_prediction, in_force, latest_counts
 from celltally.project.images import ImageEntry, all_images
 from celltally.project.propose import Proposal, propose
 from celltally.project.store import Store
@@ -106,7 +106,7 @@ def iter_count_project(
     entries = [e for e in all_images(store) if wanted is None or e.id in wanted]
     known: dict[int, list[StoredCount]] = {}
     if not again:
-        for count in latest_counts(store):
+        for count in in_force(latest_counts(store)):
             if _is_same(count, model, settings, threshold):
                 known.setdefault(count.image_id, []).append(count)
     # Which planes a file has is known once it is opened; without a choice one count will do.
@@ -201,7 +201,10 @@ class _Counting:
 
     def _is_known(self, t: int, planes: Sequence[int]) -> bool:
         there = {count.z for count in self._known if count.t == t}
-        return bool(there) if self._settings.z_stack == "projection" else set(planes) <= there
+        if self._settings.z_stack == "projection":
+            return bool(there)
+        # Merged planes are one count, which others beside them would make another one.
+        return set(planes) == there if self._settings.z_stack == "merged" else set(planes) <= there
 
     def _find_diameter(
         self, image: Image, times: Sequence[int], planes: Sequence[int]
@@ -275,7 +278,7 @@ class _Counting:
         planes: list[tuple[int, int | None]] = [(t, z) for z, _, _, _ in counted]
         if settings.z_stack == "projection":
             planes = [(t, None)]
-        elif self._was_counted_otherwise(t):  # what was proposed in other planes goes as well
+        elif settings.z_stack == "merged" or self._was_counted_otherwise(t):  # what was proposed in other planes goes as well
             old = work.dots[(work.dots.t == t) & (work.dots.state == "proposed")]
             planes += [(t, z) for z in np.unique(old.z).tolist() if (t, z) not in planes]
         proposal = propose(work, join_dots(chosen), last.diameter_px, planes=planes)
@@ -307,15 +310,14 @@ class _Counting:
                 z_method=settings.z_stack,
                 channel=_channel_text(image, settings.channel),
                 in_distribution=like,
+                merged=[place for place, *_ in counted] if settings.z_stack == "merged" else (),
             )
         return proposal
 
     def _was_counted_otherwise(self, t: int) -> bool:
         """Whether a projection or merged planes were counted last, and are not now."""
-        counts = [c for c in latest_counts(self._store, [self._entry.id]) if c.t == t]
-        newest = max(counts, key=lambda count: count.id, default=None)
-        how = "plane" if newest is None else newest.z_method
-        return how not in ("plane", self._settings.z_stack)
+        counts = in_force(latest_counts(self._store, [self._entry.id]))
+        return any(c.t == t and c.z_method not in ("plane", self._settings.z_stack) for c in counts)
 
     def _at(self, usual: float) -> float:
         return usual if self._threshold is None else self._threshold

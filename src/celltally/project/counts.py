@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from celltally.types import Dots, Grid, Interval, Prediction
 __all__ = [
     "StoredCount",
     "add_prediction",
+    "in_force",
     "latest_counts",
     "load_prediction",
     "set_threshold",
@@ -59,6 +60,8 @@ class StoredCount:
         That it took.
     made
         When (ISO 8601, UTC).
+    merged
+        Planes (z) that were merged with this one; empty where none were, or all.
     """
 
     id: int
@@ -79,6 +82,7 @@ class StoredCount:
     in_distribution: bool | None
     seconds: float
     made: str
+    merged: tuple[int, ...] = ()
 
 
 def add_prediction(
@@ -95,6 +99,7 @@ def add_prediction(
     z_method: str = "plane",
     channel: str = "",
     in_distribution: bool | None = None,
+    merged: Sequence[int] = (),
 ) -> int:
     """Keep a count; the maps of an earlier one of the same plane make room for its own.
 
@@ -102,6 +107,8 @@ def add_prediction(
     ----------
     candidates
         All dots that a threshold may pick from.
+    merged
+        Planes (z) that are merged with this one; empty for all that were counted so.
 
     Returns
     -------
@@ -114,6 +121,7 @@ def add_prediction(
         "statistics": dict(prediction.statistics),
         "appearance": dict(prediction.appearance),
         "notes": list(prediction.notes),
+        "merged": list(merged),
     }
     density, variance = pack_map(prediction.density), pack_map(prediction.variance)
     dots = pack_dots(candidates)
@@ -208,6 +216,24 @@ def latest_counts(store: Store, image_ids: Sequence[int] | None = None) -> list[
         return [_stored(row) for row in connection.execute(query).mappings()]
 
 
+def in_force(counts: Iterable[StoredCount]) -> list[StoredCount]:
+    """Return the counts that hold, in their order: those made as the newest of their time point.
+
+    A projection takes the place of planes, planes that of a projection, and of planes that
+    are merged those that were merged last.
+    """
+    counts = list(counts)
+    newest: dict[tuple[int, int], StoredCount] = {}
+    for count in sorted(counts, key=lambda count: count.id):
+        newest[count.image_id, count.t] = count
+
+    def holds(count: StoredCount) -> bool:
+        last = newest[count.image_id, count.t]
+        return count.z_method == last.z_method and (not last.merged or count.z in last.merged)
+
+    return [count for count in counts if holds(count)]
+
+
 def load_prediction(store: Store, count: StoredCount) -> tuple[Prediction, Dots] | None:
     """Return a count with its maps, and the dots that a threshold may pick from.
 
@@ -278,6 +304,7 @@ def _stored(row: Any) -> StoredCount:
         in_distribution=None if row["in_distribution"] is None else bool(row["in_distribution"]),
         seconds=number(row["seconds"]),
         made=row["made"],
+        merged=tuple(json.loads(row["facts"]).get("merged", ())),
     )
 
 

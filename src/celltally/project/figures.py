@@ -32,7 +32,7 @@ from celltally.density.stacks import MERGE_DISTANCE, merge_planes
 from celltally.errors import UserError
 from celltally.intervals import Measured, measure
 from celltally.project import schema
-from celltally.project.counts import StoredCount, latest_counts, load_prediction
+from celltally.project.counts import StoredCount, in_force, latest_counts, load_prediction
 from celltally.project.images import image
 from celltally.project.store import Store
 from celltally.project.work import load_dots, load_regions
@@ -431,9 +431,8 @@ def _counted(
     """Everything of an image that has figures of its own, in the order of t and z."""
     found: list[_Counted] = []
     for t in sorted({count.t for count in counts}):
-        at_t = [count for count in counts if count.t == t]
-        newest = max(at_t, key=lambda count: count.id)
-        alike = [count for count in at_t if count.z_method == newest.z_method]
+        alike = [count for count in in_force(counts) if count.t == t]
+        newest = max(alike, key=lambda count: count.id)
         if newest.z_method == "plane":
             found += [_Counted(t, count.z, "plane", (count,)) for count in alike]
         elif newest.z_method == "projection":

@@ -254,13 +254,24 @@ def _by_name(entries: Sequence[ImageEntry]) -> dict[str, list[ImageEntry]]:
 
 
 def _named_by(names: Mapping[str, list[ImageEntry]], text: str) -> list[ImageEntry]:
-    """Images that a cell names: as it stands, else its last part, else that without suffix."""
+    """Images that a cell names: as it stands, else its last part, else that without suffix.
+
+    Of files of one name in several folders it is those whose folder it names, if it does.
+    """
     plain = text.replace("\\", "/").casefold()
-    last = plain.rsplit("/", 1)[-1]
+    folder, _, last = plain.rpartition("/")
     for name in (plain, last, last.rsplit(".", 1)[0]):
-        if name in names:
-            return names[name]
+        if found := names.get(name, []):
+            several = len({entry.path for entry in found}) > 1
+            return [e for e in found if _is_in(e, folder)] if folder and several else found
     return []
+
+
+def _is_in(entry: ImageEntry, folder: str) -> bool:
+    """Whether an image's file is in a folder, of which the last parts are named."""
+    if entry.path is None:
+        return False
+    return f"/{entry.path.parent.as_posix().casefold()}".endswith(f"/{folder.lstrip('./')}")
 
 
 def _fits(entry: ImageEntry, row: Mapping[str, str]) -> bool:

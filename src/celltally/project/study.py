@@ -20,7 +20,7 @@ from scipy.special import stdtrit
 from celltally.errors import UserError
 from celltally.intervals import check_level
 from celltally.project import schema
-from celltally.project.counts import StoredCount, latest_counts
+from celltally.project.counts import StoredCount, in_force, latest_counts
 from celltally.project.edits import Edit
 from celltally.project.figures import LEVEL, Figures, level_of, remembered
 from celltally.project.images import COLUMNS, ImageEntry, all_images
@@ -231,10 +231,12 @@ def suggested_lock(store: Store, counts: Sequence[StoredCount] | None = None) ->
     The diameter is theirs where all that were counted with this model agree, else None; the
     threshold likewise, where it was moved everywhere to the same.
     """
-    counts = latest_counts(store) if counts is None else counts
+    counts = in_force(latest_counts(store) if counts is None else counts)
     if not counts:
         return None
-    often = Counter((c.model, c.model_sha256, c.calibration_sha256) for c in counts)
+    # Images are what is asked for, not their time points and planes.
+    by = {(c.image_id, c.model, c.model_sha256, c.calibration_sha256): None for c in counts}
+    often = Counter(identity[1:] for identity in by)
     (model, sha256, calibration), _ = often.most_common(1)[0]
     alike = [c for c in counts if (c.model, c.model_sha256) == (model, sha256)]
     first = alike[0]
@@ -309,7 +311,7 @@ def rows(
         stale = entry.id in known.stale and entry.id not in fresh
         of_image = counts.get(entry.id, [])
         if figures is None:
-            figures = _as_counted(entry, of_image, dots.get(entry.id, {}), level)
+            figures = _as_counted(entry, in_force(of_image), dots.get(entry.id, {}), level)
         by_id = {count.id: count for count in of_image}
         for one in figures:
             counted = by_id.get(one.prediction_id or 0) or _at(of_image, one)
