@@ -185,6 +185,37 @@ def test_merged_planes_leave_no_proposals_in_others(store, model, add, cells):
         assert run(store, model, every)[0] == (0, 0)
 
 
+def test_a_count_is_kept_with_its_dots_or_not_at_all(store, model, add, cells, monkeypatch):
+    number = add("z.tif", np.stack([cells, cells]), "ZYX")
+    module = import_module("celltally.batch.in_project")
+    real = module.add_prediction
+
+    def second_fails(store, image_id, *rest, z, **options):
+        if z == 1:
+            raise UserError("the disk is full")
+        return real(store, image_id, *rest, z=z, **options)
+
+    monkeypatch.setattr(module, "add_prediction", second_fails)
+    with pytest.raises(UserError, match="full"):
+        run(store, model, replace(PLAIN, z_stack="merged"))
+    assert not len(load_dots(store, number))
+    assert latest_counts(store) == []
+    assert history(store) == []
+
+
+def test_the_diameter_of_a_projection_is_estimated_on_projections(
+    store, model, add, cells, monkeypatch
+):
+    add("zt.tif", np.stack([np.stack([cells // 2, cells, cells // 3])] * 2), "TZYX")
+    seen = []
+    monkeypatch.setattr("celltally.stack.estimate_diameter", lambda pixels: seen.append(pixels))
+    settings = replace(PLAIN, diameter_px=None, z_stack="projection", plane={"t": slice(None)})
+    assert run(store, model, settings)[0] == (1, 0)
+    assert len(seen) == 2
+    for pixels in seen:
+        np.testing.assert_array_equal(pixels, cells)
+
+
 def test_one_bad_image_does_not_end_the_batch(store, model, add, cells, tmp_path):
     add("gone.tif", cells)
     (tmp_path / "gone.tif").unlink()

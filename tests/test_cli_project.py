@@ -100,6 +100,20 @@ def test_the_commands_are_listed(capsys):
     assert run(["project"]) == 2
 
 
+def test_names_of_files_command_no_terminal(celltally, tmp_path, draw_cells):
+    try:
+        iio.imwrite(tmp_path / "fields" / "x\x1b[2J.png", draw_cells([(15, 15)], (64, 72)))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    celltally("add", tmp_path / "fields")
+    _, printed, said = celltally("count", "--model", "tiny", "--device", "cpu")
+    (tmp_path / "fields").rename(tmp_path / "moved")
+    _, found, told = celltally("find", tmp_path / "moved")
+    assert "[2J" in printed
+    assert "[2J" in found
+    assert "\x1b" not in printed + said + found + told
+
+
 def test_looking_loads_no_torch(project):
     code = (
         "import sys; from celltally.cli import run; run(sys.argv[1:]);"

@@ -342,11 +342,11 @@ def test_layers_of_two_images_are_kept_apart(make_counted):
 
 def test_the_colours_of_a_large_density_come_from_a_sample(monkeypatch):
     density = np.random.default_rng(0).random((300, 500), dtype=np.float32)
-    whole = density_module._top(density)
+    whole = density_module.top_of(density)
     assert whole == pytest.approx(float(np.percentile(density[density > 1e-4], 98)))
     seen = []
     real = np.percentile
     monkeypatch.setattr(np, "percentile", lambda a, q: seen.append(a.size) or real(a, q))
     monkeypatch.setattr(density_module, "MOST_CELLS", 10_000)
-    assert density_module._top(density) == pytest.approx(whole, rel=0.02)
+    assert density_module.top_of(density) == pytest.approx(whole, rel=0.02)
     assert 5_000 < seen[0] <= 10_000

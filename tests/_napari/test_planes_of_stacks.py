@@ -291,6 +291,10 @@ def test_a_later_way_to_count_takes_the_earlier_ones_place(opened, count, qtbot,
     assert opened.in_view.result is None
     count(opened, "projection over z")
     assert sorted(work_of(opened).dots.z.tolist()) == sorted(DEPTH)
+    count(opened, "all z planes, merged")
+    assert len(work_of(opened).dots) == 12
+    count(opened, "the plane in view")
+    assert set(work_of(opened).dots.z.tolist()) == {0}
 
 
 # ---- cancel, failure, memory ----

@@ -27,9 +27,7 @@ def rectangle(y0, x0, y1, x1):
 
 def settle(tally, qtbot):
     """Wait until the figures have followed."""
-    qtbot.waitUntil(
-        lambda: tally.regions.settled and not tally.correcting.waits, timeout=60_000
-    )
+    qtbot.waitUntil(lambda: tally.regions.settled and not tally.correcting.waits, timeout=60_000)
 
 
 def drawn(tally, viewer, qtbot, *regions, plane=None):

@@ -566,3 +566,12 @@ def test_two_viewers_do_not_meet(make_napari_viewer, counter, image, open_tally,
     assert len(viewers[0].layers) == 3
     assert len(viewers[1].layers) == 0
     assert widgets[1].result.interval is None
+
+
+def test_after_a_count_the_card_leaves_room_and_another_model_is_told_whole(counted):
+    card = counted.model.card
+    brief = card.text()
+    assert brief == "For nuclei of the tests."
+    box = counted.model.model_box
+    box.setCurrentIndex(1 - box.currentIndex())
+    assert len(card.text()) > len(brief)

@@ -94,6 +94,17 @@ def test_nothing_is_set_before_it_is_applied_and_then_it_is_logged(store, images
     assert len(history(store)) == 1
 
 
+def test_nothing_is_set_that_the_log_does_not_tell(store, images, plate_map, monkeypatch):
+    def fail(*_, **__):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("celltally.project.plate_map.record", fail)
+    preview = from_plate_map(store, plate_map("image,condition\nP1_A01_s1.tif,drug\n"))
+    with pytest.raises(UserError, match="full"):
+        apply(store, preview)
+    assert set(column(store, "condition").values()) == {""}
+
+
 def test_unknown_images_and_rows_are_named(store, images, plate_map):
     preview = from_plate_map(store, plate_map("image,condition\nP1_A01_s1.tif,x\n\nP9.tif,y\n"))
     assert preview.unmatched == ("P9.tif (line 4)",)

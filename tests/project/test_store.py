@@ -349,6 +349,26 @@ def test_a_transaction_is_done_or_not_done(store):
     assert store.setting("a") is None
 
 
+def test_a_transaction_within_another_is_part_of_it(store):
+    def cut_off() -> None:
+        with store.write():
+            store.set_setting("inner", 1)
+            assert store.setting("inner") is None  # as the file was before
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cut_off()
+    assert store.setting("inner") is None
+    with store.write() as connection:
+        store.set_setting("inner", 2)
+        set_in(connection, "outer", 3)
+    assert (store.setting("inner"), store.setting("outer")) == (2, 3)
+    with pytest.raises(UserError, match="no such table"), store.write(), store.write() as inner:
+        inner.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+    store.set_setting("after", 4)
+    assert store.setting("after") == 4
+
+
 def test_a_reader_sees_what_is_committed_and_only_that(path, store):
     with Store(path, read_only=True) as reader:
         with store.write() as connection:

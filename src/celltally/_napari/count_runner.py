@@ -160,12 +160,13 @@ class CountRunner(QObject):
         work = self._correcting.work(key)
         by_hand = 0 if work is None else int(np.count_nonzero(work.dots.state != "proposed"))
         run = self._run = _Run(key, planes, scope, diameter_px, in_view, by_hand)
-        # Of a projection the dots lie in all z: those are replaced whichever way it is counted.
+        # Counted in another way before: all that was proposed at the time point goes.
         times = dict.fromkeys(plane.index("T") for plane in planes)
+        before = {t: self._results.method(key, t) for t in times}
         run.pending = [
             ((t, None), Dots.new())
-            for t in times
-            if scope.z_method != "projection" and self._results.method(key, t) == "projection"
+            for t, method in before.items()
+            if method not in (None, scope.z_method)
         ]
         take = self._taking(run, layer)
         self._job = self._jobs.start(

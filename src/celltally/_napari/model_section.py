@@ -37,7 +37,8 @@ class ModelSection(Section):
         super().__init__("Model")
         self._jobs = jobs
         self._calibration: Calibration | None = None
-        self.loading = False
+        self.loading = self._brief = False
+        self._trouble = ""
         self._wanted: str | None = None
         self.model_box = GroupedBox()
         self.model_box.setSizeAdjustPolicy(
@@ -77,6 +78,15 @@ class ModelSection(Section):
             checks.model_warnings(record, diameter_px, self._calibration, looked) if record else ()
         )
         hint(self.warning, "\n".join(warnings))
+
+    def show_briefly(self, brief: bool) -> None:
+        """Leave room for what comes below: of the card the first sentence, and no pictures.
+
+        A model that is chosen anew is shown whole again.
+        """
+        if brief != self._brief:
+            self._brief = brief
+            self._show_card()
 
     def reload(self) -> None:
         """List the models at hand, beside the window; the chosen one stays chosen."""
@@ -119,18 +129,30 @@ class ModelSection(Section):
 
     def _chosen(self, index: int = 0) -> None:
         record = self.record
-        hint(self.card, "" if record is None else card_text(record))
+        self._brief, self._trouble = False, ""
         self._calibration, patches = None, []
         if record is not None and record.path is not None:
             try:
                 self._calibration, _ = read_calibration(record.path)
                 patches = pictured(record)
             except UserError as error:
-                hint(self.card, sentence(error))
+                self._trouble = sentence(error)
         self._show_pictures(record, patches)
+        self._show_card()
         self.model_box.setToolTip("" if record is None else card_details(record))
         self.card.setToolTip("" if record is None else card_details(record))
         self.changed.emit()
+
+    def _show_card(self) -> None:
+        """Show what the model is for, as far as there is to be room for it."""
+        record = self.record
+        words = "" if record is None else card_text(record)
+        if self._brief:
+            words = words.partition(". ")[0].rstrip(".") + "."
+        hint(self.card, self._trouble or words)
+        for part in (self.looks_for, self._gallery):
+            if part is not None:
+                part.setVisible(bool(self.pictures) and not self._brief)
 
     def _show_pictures(
         self, record: ModelRecord | None, patches: list[tuple[str, PatchRecord]]

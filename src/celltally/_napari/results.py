@@ -132,7 +132,7 @@ class Results:
         methods = self._methods.setdefault(key, {})
         before = methods.pop(t, None)  # the one that was counted last comes last
         methods[t] = z_method
-        if before is None or before == z_method or "projection" not in (before, z_method):
+        if before is None or before == z_method:
             return
         loaded, stored = self._loaded.get(key, {}), self._stored.get(key, {})
         for place in [p for p, r in loaded.items() if r.counted.plane.index("T") == t]:

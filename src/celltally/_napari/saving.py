@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -199,9 +200,10 @@ class Saving(QObject):
 
     def close(self) -> None:
         """Save what is left, and let go of the file."""
-        self._again.stop()
-        self.jobs.stop()
         self.line.finish()
+        self.jobs.stop()
+        with suppress(RuntimeError):  # at the end of the program Qt's part of it may be gone
+            self._again.stop()
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -488,7 +490,9 @@ _savings: dict[int, tuple[Saving, set[int]]] = {}
 def saving_of(viewer: Any, widget: QObject) -> Saving:
     """Return what saves for a window: one for all widgets of a viewer, until the last is gone."""
     key = id(getattr(viewer, "__wrapped__", viewer))
-    saving, users = _savings.setdefault(key, (Saving(), set()))
+    if key not in _savings:
+        _savings[key] = Saving(), set()
+    saving, users = _savings[key]
     user = id(widget)
     users.add(user)
 

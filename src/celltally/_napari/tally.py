@@ -159,13 +159,18 @@ class TallyWidget(Docked):
         self.model.warn(self.image.diameter_px, self.image.seen)
         self.regions.show_pixel_size(self.image.pixel_um)
         if self.in_view.moved():
-            self.display.show()
+            self._show()
         if self.running:
             return
         problem = self.problem()
         waits = self.model.loading or self.image.busy  # the sections say so themselves
         quiet = problem is None or waits or self.image.says_why
         self.count_section.show_ready(problem, "" if quiet else problem)
+
+    def _show(self) -> None:
+        """Show the plane in view; what the model is for was read when it was counted."""
+        self.display.show()
+        self.model.show_briefly(self.in_view.result is not None)
 
     def count(self) -> None:
         """Start counting what is chosen; nothing is started on bad input."""
@@ -187,7 +192,7 @@ class TallyWidget(Docked):
 
     def _ended(self, words: str) -> None:
         self.count_section.show_ready(self.problem(), words)
-        self.display.show()
+        self._show()
 
     # ---- images ----
 
@@ -210,7 +215,7 @@ class TallyWidget(Docked):
             self._take_over(key_of(layer))
             self.keeping.look_up(layer, plane, self.image.diameter_px)
         self.in_view.moved()
-        self.display.show()
+        self._show()
 
     def _take_over(self, key: str) -> None:
         """Know what the layers of an image know, whichever widget counted it."""
@@ -227,7 +232,7 @@ class TallyWidget(Docked):
             result = self.in_view.result
             if result is not None:
                 self.image.restore_diameter(key, result.counted.prediction.diameter_px)
-            self.display.show()
+            self._show()
 
     def _project_switched(self) -> None:
         """Show the images as the project that is open now knows them."""

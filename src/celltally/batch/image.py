@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltally import intervals
+from celltally.batch.diameter import iter_common_diameter
 from celltally.batch.row import count_row, failed_row, merged_row
 from celltally.batch.settings import Z_OF_STACK, Settings, Task
 from celltally.batch.table import Row
@@ -31,7 +32,7 @@ from celltally.io import (
     write_dots,
 )
 from celltally.io.planes import brightest_planes
-from celltally.progress import drain, relay
+from celltally.progress import relay
 from celltally.types import Dots, Image, Prediction, Progress
 
 if TYPE_CHECKING:
@@ -150,24 +151,14 @@ class _Counter:
 
     def find_diameter(self) -> Generator[Progress, None, None]:
         """Estimate one diameter for everything that is to be compared or merged."""
-        from celltally.stack import SAMPLED_PLANES, iter_shared_diameter, spread
-
-        n = max(len(self.times), len(self.planes) if self.merges else 1)
-        if self.diameter_px is not None or n == 1:
-            return
-        n = min(n, SAMPLED_PLANES)
-        places = list(zip(spread(self.times, n), spread(self.planes, n), strict=True))
-        projects = self.settings.z_stack == "projection"
-
-        def read(place: tuple[int, int]) -> NDArray[Any]:
-            t, z = place
-            return drain(self._project(t)) if projects else self._plane(t, z)
-
-        found = yield from relay(
-            iter_shared_diameter(read, places),
-            _telling("estimating the cell diameter", "plane", "planes"),
+        job = iter_common_diameter(
+            self.settings, self.times, self.planes, self._plane, self._project
         )
-        self.diameter_px = found or self.model.diameter_px
+        needed, found = yield from relay(
+            job, _telling("estimating the cell diameter", "plane", "planes")
+        )
+        if needed:
+            self.diameter_px = found or self.model.diameter_px
 
     def count(self, t: int, files: _Files, start: float) -> Generator[Progress, None, RowDone]:
         """Count a time point and hand what belongs into files to these."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltally import intervals
+from celltally.batch.diameter import iter_common_diameter
 from celltally.batch.settings import Settings
 from celltally.density import dots_from_prediction, threshold_for_count
 from celltally.density.stacks import join_dots
@@ -210,20 +211,16 @@ class _Counting:
         self, image: Image, times: Sequence[int], planes: Sequence[int]
     ) -> Generator[Progress, None, None]:
         """Estimate one diameter for all that is compared or merged."""
-        several = len(planes) if self._settings.z_stack == "merged" else 1
-        if self._diameter is not None or len(times) * several == 1:
-            return
-        from celltally.stack import SAMPLED_PLANES, iter_shared_diameter
-
-        spread = np.linspace(0, 1, SAMPLED_PLANES)
-        places = [
-            (times[round(f * (len(times) - 1))], planes[round(f * (len(planes) - 1))])
-            for f in spread.tolist()
-        ]
-        found = yield from iter_shared_diameter(
-            lambda place: self._plane(image, *place), list(dict.fromkeys(places))
+        channel = self._settings.channel
+        needed, found = yield from iter_common_diameter(
+            self._settings,
+            times,
+            planes,
+            lambda t, z: self._plane(image, t, z),
+            lambda t: iter_project(image, channel=channel, t=t, z=planes),
         )
-        self._diameter = found or self._model.diameter_px
+        if needed:
+            self._diameter = found or self._model.diameter_px
 
     def _plane(self, image: Image, t: int, z: int) -> NDArray[Any]:
         return select_pixels(image, channel=self._settings.channel, plane={"t": t, "z": z})
@@ -278,7 +275,8 @@ class _Counting:
         planes: list[tuple[int, int | None]] = [(t, z) for z, _, _, _ in counted]
         if settings.z_stack == "projection":
             planes = [(t, None)]
-        elif settings.z_stack == "merged" or self._was_counted_otherwise(t):  # what was proposed in other planes goes as well
+        elif settings.z_stack == "merged" or self._was_counted_otherwise(t):
+            # What was proposed in other planes goes as well: merged, it would be cells, too.
             old = work.dots[(work.dots.t == t) & (work.dots.state == "proposed")]
             planes += [(t, z) for z in np.unique(old.z).tolist() if (t, z) not in planes]
         proposal = propose(work, join_dots(chosen), last.diameter_px, planes=planes)
@@ -290,28 +288,28 @@ class _Counting:
             "z_method": settings.z_stack,
             "proposals": proposal.text,
         }
-        # The dots first: cut off in between, the image counts as not counted so, and is again.
-        record(store, entry.id, replace(proposal.edit, action="count"), detail=detail)
-        for z, prediction, found, usual in counted:
-            calibration = prediction.calibration
-            like = None
-            if calibration is not None and calibration.ranges:
-                like = not intervals.unlike(prediction, calibration)
-            add_prediction(
-                store,
-                entry.id,
-                prediction,
-                intervals.of(prediction, settings.level),
-                found,
-                threshold=self._at(usual),
-                default_threshold=usual,
-                t=t,
-                z=z,
-                z_method=settings.z_stack,
-                channel=_channel_text(image, settings.channel),
-                in_distribution=like,
-                merged=[place for place, *_ in counted] if settings.z_stack == "merged" else (),
-            )
+        with store.write():  # all planes with their dots, or nothing of it
+            record(store, entry.id, replace(proposal.edit, action="count"), detail=detail)
+            for z, prediction, found, usual in counted:
+                calibration = prediction.calibration
+                like = None
+                if calibration is not None and calibration.ranges:
+                    like = not intervals.unlike(prediction, calibration)
+                add_prediction(
+                    store,
+                    entry.id,
+                    prediction,
+                    intervals.of(prediction, settings.level),
+                    found,
+                    threshold=self._at(usual),
+                    default_threshold=usual,
+                    t=t,
+                    z=z,
+                    z_method=settings.z_stack,
+                    channel=_channel_text(image, settings.channel),
+                    in_distribution=like,
+                    merged=[place for place, *_ in counted] if settings.z_stack == "merged" else (),
+                )
         return proposal
 
     def _was_counted_otherwise(self, t: int) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celltally.cli._options import AsJson, Device
-from celltally.cli._output import failure, follow, print_json, print_table, say
+from celltally.cli._output import failure, follow, plain, print_json, print_table, say
 from celltally.cli.counting import ZStack, parse_channel, parse_planes
 from celltally.errors import UserError
 
@@ -151,7 +151,7 @@ def find(
     with _writing(file) as store:
         found, missing = follow(find_again(store, folders), "looking", _draw)
     for entry in found:
-        print(f"{entry.name}\t{entry.path}")
+        print(f"{plain(entry.name)}\t{plain(str(entry.path))}")
     say(f"Found {_images(len(found))}; {_images(len(missing))} still missing.")
     for entry in missing:
         failure(f"{entry.path} was not found in these folders; look in others")
@@ -309,7 +309,7 @@ def count(
                 if step.problem:
                     failure(step.problem)
                 for proposal in step.proposals:
-                    print(f"{step.entry.name}\t{proposal.text}")
+                    print(f"{plain(step.entry.name)}\t{proposal.text}")
 
         job = iter_count_project(
             store,

@@ -384,13 +384,14 @@ def apply(store: Store, preview: Preview, *, author: str | None = None) -> int:
     changed = [one for one in preview.assignments if one.changes]
     if not changed:
         return 0
-    set_columns(store, {one.entry.id: dict(one.values) for one in changed})
     before = {
         str(one.entry.id): {name: [_of(one.entry, name), one.values[name]] for name in one.changes}
         for one in changed
     }
     detail = {"source": preview.source, "columns": list(preview.columns), "changed": before}
-    record(store, None, Edit("plate map", (), "system"), author=author, detail=detail)
+    with store.write():  # what is set is in the log
+        set_columns(store, {one.entry.id: dict(one.values) for one in changed})
+        record(store, None, Edit("plate map", (), "system"), author=author, detail=detail)
     return len(changed)
 
 

@@ -85,6 +85,7 @@ class Store:
         self._lock: FileLock | None = None
         self._closed = threading.Event()
         self._one_writer = threading.RLock()  # SQLite would let a second thread wait and poll
+        self._writing: sa.Connection | None = None  # of the thread that holds it
         _look(self.path, read_only=read_only)
         self.on_share = on_network_share(self.path)
         self._engine = self._connect()
@@ -117,6 +118,9 @@ class Store:
     def write(self) -> Generator[sa.Connection, None, None]:
         """Give a connection whose work is on the disk when the block ends, or not done at all.
 
+        Within another such block it is that one's: both are done, or neither. What is read
+        meanwhile (``read``) is the file as it was before.
+
         Raises
         ------
         UserError
@@ -124,8 +128,16 @@ class Store:
         """
         if self.read_only:
             raise UserError(f"{self.path.name} is open for reading only: nothing can be changed")
-        with self._one_writer, self._transaction("written", "BEGIN IMMEDIATE") as connection:
-            yield connection
+        with self._one_writer:
+            if self._writing is not None:
+                yield self._writing
+                return
+            with self._transaction("written", "BEGIN IMMEDIATE") as connection:
+                self._writing = connection
+                try:
+                    yield connection
+                finally:
+                    self._writing = None
 
     @contextmanager
     def read(self) -> Generator[sa.Connection, None, None]:

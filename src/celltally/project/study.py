@@ -222,7 +222,7 @@ def _keep(
         set_in(connection, "lock", value)
         if value is not None:
             set_in(connection, "level", about.level)
-    record(store, None, Edit(action, (), "system"), author=author, detail=asdict(about))
+        record(store, None, Edit(action, (), "system"), author=author, detail=asdict(about))
 
 
 def suggested_lock(store: Store, counts: Sequence[StoredCount] | None = None) -> Lock | None:

@@ -23,6 +23,8 @@ __all__ = ["MOST_DOTS", "dots_layer", "points_of_file", "set_next_dot", "show_do
 
 #: More points than this make the window slow.
 MOST_DOTS = 5_000
+#: How much larger a dot is drawn that a human has touched: its symbol is to be told.
+TOUCHED = 1.5
 #: Of more changed dots than this, all are written anew.
 MOST_SINGLE = 200
 #: What napari gives a dot that is added by hand.
@@ -74,13 +76,14 @@ def show_dots(
         layer.selected_data = set()
         layer.data = points.pop("data")
         layer.features = points.pop("features")
-        layer.size = points.pop("size")
+        if len(dots):
+            layer.size = points.pop("size")
         for name, value in points.items():  # symbol and colour, where there are dots
             setattr(layer, name, value)
         if chosen:
             layer.selected_data = set(np.flatnonzero(np.isin(dots.id, chosen)).tolist())
     keep(layer, written=dots, axes=plane.axes, position=plane.position)
-    layer.current_size = dot_size(diameter_px)
+    layer.current_size = TOUCHED * dot_size(diameter_px)
     set_next_dot(layer, "cell", classes)
     return layer
 
@@ -170,7 +173,7 @@ def _write_rows(
     looks = looks_of(some, classes)
     layer.data[rows] = data
     layer.face_color[rows] = looks["face_color"]
-    layer.size[rows] = layer.current_size
+    layer.size[rows] = _sizes(some, float(layer.current_size) / TOUCHED)
     for row, symbol in zip(rows.tolist(), _symbols(layer, some), strict=True):
         layer.symbol[row] = symbol
     table = layer.features
@@ -210,7 +213,7 @@ def dots_points(
     points: dict[str, Any] = {
         "data": dots_data(dots, plane.axes, plane.position),
         "features": pd.DataFrame(_columns(dots)),
-        "size": dot_size(diameter_px),
+        "size": _sizes(dots, dot_size(diameter_px)) if len(dots) else dot_size(diameter_px),
         **spatial(image),
     }
     if len(dots):  # napari takes no empty list of symbols or colours
@@ -235,6 +238,11 @@ def points_of_file(dots: Dots, name: str) -> tuple[NDArray[Any], dict[str, Any]]
     }
     settings |= looks_of(dots) if len(dots) else {"ndim": 2}
     return np.column_stack([*lead.values(), dots.yx]), settings
+
+
+def _sizes(dots: Dots, proposed: float) -> NDArray[np.float64]:
+    """Diameters of drawn dots, where a proposed one's is given."""
+    return np.where(dots.state == "proposed", proposed, TOUCHED * proposed)
 
 
 def _columns(dots: Dots) -> dict[str, NDArray[Any]]:
