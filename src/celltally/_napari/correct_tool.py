@@ -82,7 +82,11 @@ class CorrectTool(QObject):
     def use(self, key: str, *, on: bool = True, lasso: bool = False) -> None:
         """Take the tool in hand for the dots of an image, or put it away."""
         layer = dots_layer(self._viewer.layers, key)
+        if layer is None and on and self._correcting.work(key) is not None:
+            self._correcting.shown.put(key)  # somebody closed the layer; its dots are there
+            layer = dots_layer(self._viewer.layers, key)
         if layer is None:
+            self.used.emit()
             return
         self._lasso = lasso and on
         if on:
@@ -142,8 +146,10 @@ class CorrectTool(QObject):
             known = any(layer is other for other, _ in self._bound)
             if role in ("dots", "regions") and not known:
                 self._bind(layer, _LAYER_KEYS if role == "dots" else _REGION_KEYS)
-        there = list(self._viewer.layers)
+        there, before = list(self._viewer.layers), len(self._bound)
         self._bound = [(one, f) for one, f in self._bound if any(one is x for x in there)]
+        if len(self._bound) < before:
+            self.used.emit()  # with its layer the tool is out of hand
 
     def _bind(self, layer: Any, keys: dict[str, str]) -> None:
         for key, name in keys.items():
@@ -265,7 +271,16 @@ class CorrectTool(QObject):
         else:
             layer.selected_data = set()
             place = np.asarray(layer.world_to_data(np.asarray(at)[-layer.ndim :]))
-            self._finish(key, "add", place[-2:], tuple(np.rint(place[:-2]).astype(int).tolist()))
+            if self._on_image(key, place[-2:]):
+                plane = tuple(np.rint(place[:-2]).astype(int).tolist())
+                self._finish(key, "add", place[-2:], plane)
+
+    def _on_image(self, key: str, yx: NDArray[np.float64]) -> bool:
+        """Whether a place is in the image: what is beside it cannot be a cell."""
+        subject = self._correcting.subject(key)
+        if subject is None:
+            return False
+        return bool(np.all(yx >= -0.5) and np.all(yx <= np.array(subject.plane.shape) - 0.5))
 
     def _finish(self, key: str, name: str, *values: Any) -> None:
         """Make an edit at the end of a click or drag, which is still in hand until then."""

@@ -14,10 +14,13 @@ from napari.layers import Image
 from celltally._napari.export import image_name
 from celltally._napari.planes import pixel_size_um
 
-__all__ = ["LayerImage", "layer_image"]
+__all__ = ["LayerImage", "Origin", "layer_image", "origin_of"]
 
 #: Pixels beyond which not all of them are hashed: it would take too long.
 MOST_BYTES = 1 << 29
+
+#: File and scene, see ``LayerImage``.
+Origin = tuple[Path | None, str | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +50,29 @@ class LayerImage:
     hash_pixels: Callable[[], str]
 
 
-def layer_image(layer: Image) -> LayerImage:
-    """Return what a project keeps of an image layer."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    sizes = data.shape[:-1] if layer.rgb else data.shape
+def origin_of(layer: Image) -> Origin:
+    """Return where a layer came from, by its name as it is now: ask before it is renamed."""
     source = getattr(layer.source, "path", None)
     path = Path(str(source)) if source and Path(str(source)).exists() else None
+    return path, None if path is None else _scene(layer.name, path)
+
+
+def layer_image(layer: Image, origin: Origin | None = None) -> LayerImage:
+    """Return what a project keeps of an image layer.
+
+    Parameters
+    ----------
+    origin
+        What ``origin_of`` said of it before; None: ask now.
+    """
+    data = layer.data[0] if layer.multiscale else layer.data
+    sizes = data.shape[:-1] if layer.rgb else data.shape
+    path, scene = origin_of(layer) if origin is None else origin
     rgb = bool(layer.rgb)
     return LayerImage(
         image_name(layer),
         path,
-        None if path is None else _scene(layer.name, path),
+        scene,
         (int(sizes[-2]), int(sizes[-1])),
         pixel_size_um(layer),
         lambda: _hash(data, rgb=rgb),

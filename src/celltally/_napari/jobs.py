@@ -294,7 +294,8 @@ class InOrder(QObject):
                     self._line.popleft()
                     if error is not None and task.must:
                         logger.error("something could not be saved", exc_info=error)
-            self._over.emit(task, result, _Trouble(error, over=not self._stuck) if error else None)
+                trouble = _Trouble(error, over=not self._stuck) if error else None
+            self._over.emit(task, result, trouble)
 
     def _tell(self, task: _Task, result: Any, trouble: _Trouble | None) -> None:
         with self._changed:

@@ -65,6 +65,7 @@ class Keeping(QObject):
         key = key_of(layer)
         if key in self._known:
             return
+        self._forget_closed()
         self._known.add(key)
 
         def restored(found: Restored | None) -> None:
@@ -128,6 +129,11 @@ class Keeping(QObject):
         """Forget an image that was closed."""
         self._known.discard(key)
         self._saving.forget(key)
+
+    def _forget_closed(self) -> None:
+        """Forget images that were closed, those that were only looked at as well."""
+        for key in self._known - {key_of(layer) for layer in self._viewer.layers}:
+            self.forget(key)
 
     def forget_all(self) -> None:
         """Forget every image: another project is open."""

@@ -19,7 +19,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from celltally._napari.identity import LayerImage, layer_image
+from celltally._napari.identity import LayerImage, Origin, layer_image, origin_of
 from celltally._napari.jobs import InOrder, Jobs, sentence
 from celltally._napari.planes import Plane, key_of
 from celltally.errors import UserError
@@ -113,6 +113,8 @@ class Saving(QObject):
         self.mark, self.trouble = "", ""
         self._opening = False
         self._images: dict[str, int] = {}
+        self._origins: dict[str, Origin] = {}
+        self._closed: set[str] = set()
         self._again = QTimer(self)
         self._again.setSingleShot(True)
         self._again.setInterval(AGAIN)
@@ -187,6 +189,8 @@ class Saving(QObject):
 
         before = self.store
         if path is None:
+            if before is not None and _is_unnamed(before):
+                return False
             store = _unnamed()
         elif before is not None and (before.path, before.read_only) == (path, read_only):
             return False
@@ -212,7 +216,7 @@ class Saving(QObject):
 
     def keeper(self, layer: Image) -> Keeper:
         """Return what keeps counts of an image, from any thread."""
-        key, image = key_of(layer), layer_image(layer)
+        key, image = key_of(layer), self.known_as(layer)
         self._open_one()
 
         def keep_one(
@@ -239,7 +243,7 @@ class Saving(QObject):
 
     def keep_edit(self, layer: Image, edit: Edit) -> None:
         """Keep an edit of an image's dots and regions."""
-        key, image = key_of(layer), layer_image(layer)
+        key, image = key_of(layer), self.known_as(layer)
 
         def keep(store: Store) -> None:
             from celltally.project.work import record
@@ -250,7 +254,7 @@ class Saving(QObject):
 
     def keep_threshold(self, layer: Image, plane: Plane, threshold: float) -> None:
         """Keep where the threshold of a plane's count stands."""
-        key, image = key_of(layer), layer_image(layer)
+        key, image = key_of(layer), self.known_as(layer)
         place = (plane.index("T"), _stored_z(plane), plane.z_method)
 
         def keep(store: Store) -> None:
@@ -325,16 +329,29 @@ class Saving(QObject):
         copies = 1
         while True:
             number = find(store, **known)
-            if all(number != other for of, other in self._images.items() if of != key):
+            others = [n for of, n in self._images.items() if of != key and of not in self._closed]
+            if number not in others:
                 return number, known
             copies += 1
             known["scene"] = f"{image.scene or ''} (copy {copies})".strip()
 
     # ---- knowing again ----
 
+    def known_as(self, layer: Image) -> LayerImage:
+        """Return what an image layer is kept as: by its name when it was first seen.
+
+        A layer that is renamed is still the same scene of its file. Its file is looked for
+        once only, for a network share may keep the window waiting.
+        """
+        key = key_of(layer)
+        self._closed.discard(key)
+        if key not in self._origins:
+            self._origins[key] = origin_of(layer)
+        return layer_image(layer, self._origins[key])
+
     def restore(self, layer: Image, on_restored: Callable[[Restored | None], None]) -> None:
         """Look an image up in the project; None where it does not know it."""
-        key, image = key_of(layer), layer_image(layer)
+        key, image = key_of(layer), self.known_as(layer)
         self._open_one()
 
         def look() -> Restored | None:
@@ -369,8 +386,11 @@ class Saving(QObject):
         )
 
     def forget(self, key: str) -> None:
-        """Forget the number of an image that was closed."""
-        self._images.pop(key, None)
+        """Know that an image was closed: opened again, it is no copy beside it.
+
+        Its number stays, for what is still in the line of what is saved.
+        """
+        self._closed.add(key)
 
     # ---- what is said ----
 
@@ -482,6 +502,15 @@ def _unnamed() -> Store:
         except ProjectInUseError:
             continue
     raise UserError(f"too many programs have a project in {folder}; close one of them")
+
+
+def _is_unnamed(store: Store) -> bool:
+    """Whether a project is *My counts*, or the one that stands in for it in this program."""
+    return (
+        store.path.parent == projects_dir().absolute()
+        and store.path.stem.startswith(UNNAMED)
+        and not store.read_only
+    )
 
 
 _savings: dict[int, tuple[Saving, set[int]]] = {}

@@ -13,7 +13,6 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
 from celltally._napari.compat import camera, fit_view, from_file
-from celltally._napari.identity import layer_image
 from celltally._napari.jobs import Job, Jobs, sentence
 from celltally._napari.layers.own import image_of, own_role
 from celltally._napari.planes import axis_letters, key_of
@@ -125,13 +124,16 @@ class Opening(QObject):
         if entry.path is None:
             return None
         here = [layer for layer in self._images() if _path_of(layer) == entry.path]
-        return next((one for one in here if layer_image(one).scene == entry.scene), None)
+        return next((one for one in here if self._scene(one) == entry.scene), None)
+
+    def _scene(self, layer: Image) -> str | None:
+        return self._saving.known_as(layer).scene
 
     def _candidates(self, entry: ImageEntry) -> list[_Candidate]:
         """Open layers that may be an image that came from no file."""
         if entry.path is not None:
             return []
-        found = [(layer, layer_image(layer)) for layer in self._images()]
+        found = [(layer, self._saving.known_as(layer)) for layer in self._images()]
         return [
             _Candidate(key_of(layer), image.hash_pixels)
             for layer, image in found
@@ -168,7 +170,7 @@ class Opening(QObject):
         images = [layer for layer in added if isinstance(layer, Image)]
         if not images:
             return None
-        layer = next((one for one in images if layer_image(one).scene == entry.scene), images[0])
+        layer = next((one for one in images if self._scene(one) == entry.scene), images[0])
         self._ours.append(key_of(layer))
         fit_view(self._viewer, [layer])
         return layer

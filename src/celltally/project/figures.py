@@ -430,8 +430,10 @@ def _counted(
 ) -> list[_Counted]:
     """Everything of an image that has figures of its own, in the order of t and z."""
     found: list[_Counted] = []
-    for t in sorted({count.t for count in counts}):
-        alike = [count for count in in_force(counts) if count.t == t]
+    by_t: dict[int, list[StoredCount]] = {}
+    for count in in_force(counts):
+        by_t.setdefault(count.t, []).append(count)
+    for t, alike in by_t.items():
         newest = max(alike, key=lambda count: count.id)
         if newest.z_method == "plane":
             found += [_Counted(t, count.z, "plane", (count,)) for count in alike]
