@@ -28,8 +28,8 @@ from celltally.project import schema
 from celltally.project import store as store_module
 from celltally.project.counts import add_prediction, latest_counts, load_prediction
 from celltally.project.edits import Edit, Work, diff_dots, diff_regions
-from celltally.project.figures import remembered
 from celltally.project.images import all_images, register
+from celltally.project.remembering import remembered
 from celltally.project.store import Store
 from celltally.project.work import load_work, record
 from celltally.types import Dots, Grid, Interval, Prediction, Region

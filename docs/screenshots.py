@@ -135,9 +135,9 @@ def study_sample(folder: Path) -> None:
     from celltally._napari.demo import open_sample_window, photograph, wait
     from celltally.project import images
     from celltally.project.edits import Edit, diff_regions
-    from celltally.project.figures import iter_refresh
+    from celltally.project.remembering import iter_refresh
     from celltally.project.store import Store
-    from celltally.project.study import lock, suggested_lock
+    from celltally.project.study_lock import lock, suggested_lock
     from celltally.project.work import record
     from celltally.types import Region
 

@@ -16,9 +16,9 @@ from celltally.errors import UserError
 from celltally.progress import drain
 from celltally.project.counts import in_force, latest_counts, load_prediction
 from celltally.project.edits import Edit, diff_dots
-from celltally.project.figures import of_image
 from celltally.project.history import history
 from celltally.project.images import register
+from celltally.project.remembering import of_image
 from celltally.project.store import Store
 from celltally.project.work import load_dots, record
 from celltally.types import Dots

@@ -42,6 +42,17 @@ def test_without_a_choice_it_says_my_counts(bar):
     assert bar.trouble.isHidden()
 
 
+def test_my_counts_stays_open_where_it_is_chosen_again(bar, qtbot):
+    saving = bar._saving
+    saving.open()
+    qtbot.waitUntil(lambda: saving.store is not None and not saving.busy)
+    place, switched = saving.store.path, []
+    saving.switched.connect(lambda: switched.append(True))
+    bar.unnamed_action.trigger()
+    qtbot.waitUntil(lambda: not saving.busy)
+    assert (saving.store.path, switched) == (place, [])
+
+
 def test_a_new_project_is_made_where_one_wants_it(bar, choose, qtbot, tmp_path):
     choose(tmp_path / "plate 3")
     bar.new_action.trigger()

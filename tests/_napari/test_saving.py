@@ -256,6 +256,40 @@ def test_the_same_pixels_in_two_open_layers_have_dots_of_their_own(qtbot, saving
     assert len(heard[0].work.dots) == 1
 
 
+def test_a_file_whose_layer_is_renamed_is_known_by_its_name_next_time(
+    qtbot, saving, until, tmp_path
+):
+    path = tmp_path / "cells.tif"
+    layer = layer_of(path)
+    heard = []
+    saving.restore(layer, heard.append)
+    qtbot.waitUntil(lambda: bool(heard))
+    layer.name = "control"
+    saving.keep_edit(layer, added((1, 2)))
+    until()
+    assert [entry.scene for entry in images.all_images(saving.store)] == [None]
+    saving.forget(key_of(layer))
+    saving.restore(layer_of(path), heard.append)
+    qtbot.waitUntil(lambda: len(heard) == 2)
+    assert len(heard[1].work.dots) == 1
+
+
+def test_what_is_saved_late_does_not_make_a_copy_of_an_image_that_is_opened_again(
+    saving, until, tmp_path, fake_prediction
+):
+    first = layer_of(tmp_path / "cells.tif")
+    keep = saving.keeper(first)  # of a count that goes on when the image is closed
+    saving.forget(key_of(first))
+    made = counting.with_dots(fake_prediction(), plane_at(first, ()))
+    keep(
+        made, intervals.of(made.prediction), unlike=None,
+        on_kept=lambda _: None, on_failed=lambda _: None,
+    )  # fmt: skip
+    saving.keep_edit(layer_of(tmp_path / "cells.tif"), added((1, 2)))
+    until()
+    assert [entry.scene for entry in images.all_images(saving.store)] == [None]
+
+
 def test_a_full_disk_is_told_and_nothing_is_lost(qtbot, saving, until, monkeypatch):
     layer = layer_of()
     saving.keep_edit(layer, added((1, 2)))

@@ -26,7 +26,7 @@ from celltally._napari.study_lines import arranged, columns_of, lines_of
 from celltally._napari.study_plots import Plot, draw
 from celltally._napari.study_table import INDENT
 from celltally.errors import UserError
-from celltally.project import counts, figures, images, study, work
+from celltally.project import counts, images, remembering, study, study_lock, work
 from celltally.project.edits import Edit, diff_dots, diff_regions
 from celltally.project.store import Store
 from celltally.types import Dots, Region
@@ -439,7 +439,7 @@ def test_a_lock_marks_rows_that_were_counted_otherwise(shown, qtbot, click, unti
     dialog.model_box.setCurrentIndex(dialog.model_box.findText("fake (abababab)"))
     click(dialog.ok_button)
     until(shown)
-    assert study.locked(shown.saving.store).model == "fake"
+    assert study_lock.locked(shown.saving.store).model == "fake"
     assert "counted with another model (other)" in cell(shown, 2, "Flags")
     assert shown.table.lines.line(2).mark == "otherwise"
     assert "another model" not in cell(shown, 0, "Flags")
@@ -449,7 +449,7 @@ def test_a_lock_marks_rows_that_were_counted_otherwise(shown, qtbot, click, unti
     assert shown.bar.lock_button.text() == "Unlock"
     click(shown.bar.lock_button)
     until(shown)
-    assert study.locked(shown.saving.store) is None
+    assert study_lock.locked(shown.saving.store) is None
     assert "another model" not in cell(shown, 2, "Flags")
 
 
@@ -757,7 +757,7 @@ def test_closing_the_dock_ends_it(shown, viewer, qtbot):
 @pytest.fixture
 def lines(project):
     with Store(project) as store:
-        list(figures.iter_refresh(store))
+        list(remembering.iter_refresh(store))
         rows = study.rows(store)
     columns = columns_of(rows, 0.95)
     return lines_of(rows, columns), [c.head for c in columns]
@@ -824,7 +824,7 @@ def test_counts_over_time_are_a_curve_with_a_band(tmp_path, fake_prediction):
         number = images.register(store, name="stack", pixels_sha256="0" * 64, shape=SHAPE)
         for t in range(3):
             count(store, number, fake_prediction(weights=[1, 1, 1, t + 1]), t=t)
-        list(figures.iter_refresh(store))
+        list(remembering.iter_refresh(store))
         rows = study.rows(store)
     figure = figure_type()
     said = draw(figure, rows, Plot("time"), PAPER)

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtWidgets import QApplication
 
 from celltally._napari import display, image_section, shown_dots
@@ -15,6 +16,7 @@ from celltally._napari.planes import key_of
 from celltally.batch.outputs import check_replaceable
 from celltally.errors import UserError
 from celltally.io import read_dots
+from celltally.project.images import all_images, register
 from celltally.types import Interval, Progress
 
 pytestmark = pytest.mark.gui
@@ -357,6 +359,24 @@ def test_a_reopened_widget_still_knows_the_result(counted, viewer, open_tally):
 def test_a_closed_image_is_given_back(counted, viewer):
     viewer.layers.remove("cells")
     assert not counted._results.images()
+
+
+def test_an_image_that_was_not_counted_is_no_copy_when_it_is_opened_again(
+    tally, viewer, image, qtbot, press, tmp_path
+):
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, image)
+    viewer.open(str(path), plugin="napari")
+    qtbot.waitUntil(lambda: not tally.saving.busy)
+    register(tally.saving.store, name=path.name, path=path)  # as the Study widget adds files
+    viewer.layers.clear()
+    viewer.open(str(path), plugin="napari")
+    qtbot.waitUntil(lambda: not tally.saving.busy)
+    viewer.layers.clear()  # neither this time
+    viewer.open(str(path), plugin="napari")
+    press(tally)
+    qtbot.waitUntil(lambda: not tally.saving.busy)
+    assert [entry.scene for entry in all_images(tally.saving.store)] == [None]
 
 
 def test_our_layers_are_no_images_to_count(counted):

@@ -10,11 +10,12 @@ import pytest
 
 from celltally.intervals import corrected
 from celltally.progress import drain
-from celltally.project import figures as module
+from celltally.project import measuring, remembering
 from celltally.project.counts import latest_counts, load_prediction
 from celltally.project.edits import Edit
-from celltally.project.figures import iter_refresh, of_image, remembered
+from celltally.project.figures import NOT_COUNTED
 from celltally.project.images import register
+from celltally.project.remembering import iter_refresh, of_image, remembered
 from celltally.project.store import Store
 from celltally.project.work import load_dots, load_regions, record
 from celltally.types import Dots
@@ -27,7 +28,7 @@ def the_one(found):
 
 def test_an_untouched_count_is_the_models(store, image_id, count_image, monkeypatch):
     number = count_image(image_id)
-    monkeypatch.setattr(module, "load_prediction", None)  # its maps are not needed
+    monkeypatch.setattr(measuring, "load_prediction", None)  # its maps are not needed
     found = the_one(of_image(store, image_id))
     assert (found.count, found.density_count, found.n_dots) == (120, 120, 0)
     assert found.interval == latest_counts(store)[0].interval
@@ -96,7 +97,7 @@ def test_an_image_that_nobody_counted_has_no_count(store, image_id, put):
     put(image_id, Dots.new([(5, 5)], state="added"))
     found = the_one(of_image(store, image_id))
     assert math.isnan(found.count)
-    assert (found.n_dots, found.interval.reason) == (1, module.NOT_COUNTED)
+    assert (found.n_dots, found.interval.reason) == (1, NOT_COUNTED)
     nothing = the_one(of_image(store, register(store, name="none.tif")))
     assert math.isnan(nothing.area_px)
 
@@ -150,7 +151,7 @@ def test_without_regions_no_place_of_a_dot_is_read(
             count_image(image_id, t=t, z=z)
     states = np.random.default_rng(1).choice(["proposed", "added", "removed", "moved"], 200)
     put(image_id, dots(200, state=states))
-    monkeypatch.setattr(module, "load_dots", None)
+    monkeypatch.setattr(measuring, "load_dots", None)
     light = of_image(store, image_id)
     wide = of_image(store, image_id, level=0.99)
     monkeypatch.undo()
@@ -235,7 +236,7 @@ def test_figures_are_remembered_until_something_is_done(
     known = remembered(store)
     assert known.stale == frozenset()
     assert known.figures[image_id] == of_image(store, image_id)
-    monkeypatch.setattr(module, "_worked_out", None)
+    monkeypatch.setattr(remembering, "work_out", None)
     assert of_image(store, image_id) == known.figures[image_id]
     monkeypatch.undo()
 
@@ -292,13 +293,13 @@ def test_an_edit_while_it_is_worked_out_leaves_it_stale(
     store, image_id, count_image, put, monkeypatch
 ):
     count_image(image_id)
-    real = module._worked_out
+    real = remembering.work_out
 
     def slow(*arguments):
         found = real(*arguments)
         put(image_id, Dots.new([(5, 5)], state="added"))
         return tuple(replace(f) for f in found)
 
-    monkeypatch.setattr(module, "_worked_out", slow)
+    monkeypatch.setattr(remembering, "work_out", slow)
     drain(iter_refresh(store))
     assert remembered(store).stale == {image_id}

@@ -11,7 +11,8 @@ from celltally.project.counts import StoredCount
 from celltally.project.figures import Figures
 from celltally.project.images import ImageEntry
 from celltally.project.methods import Agreed, methods, paragraph
-from celltally.project.study import Lock, StudyRow, rows
+from celltally.project.study import StudyRow, rows
+from celltally.project.study_lock import Lock
 from celltally.types import Dots, Interval
 
 COUNT = StoredCount(

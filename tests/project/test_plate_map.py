@@ -78,6 +78,13 @@ def test_a_folder_tells_files_of_one_name_apart(store, tmp_path, plate_map):
     told = {one.entry.path.parent.name: dict(one.values) for one in preview.assignments}
     assert told == {"plate_1": {"condition": "drug"}, "plate_2": {"condition": "none"}}
     assert preview.unmatched == ("late_1/a.tif (line 4)",)
+    assert preview.several == ()
+    preview = from_plate_map(store, plate_map("image,condition\na.tif,drug\n"))
+    assert preview.changed == 2
+    assert preview.sentences[-1] == (
+        "All images of a name are set; give its folder where one is meant: "
+        "a.tif (line 2) fits 2 images."
+    )
 
 
 def test_nothing_is_set_before_it_is_applied_and_then_it_is_logged(store, images, plate_map):
@@ -218,6 +225,19 @@ def test_a_star_stands_for_any_text(store):
     register(store, name="2024-01-01 run7 (B3) final.tif")
     (one,) = from_names(store, "* ({well}) *.tif").assignments
     assert one.values == {"well": "B03"}
+
+
+def test_a_pattern_is_not_tried_on_names_that_no_file_has(store):
+    longest = "A01_" + "a" * 247 + ".tif"
+    register(store, name=longest)
+    register(store, name="a" + longest)
+    preview = from_names(store, "{well}_*.tif")
+    assert [one.entry.name for one in preview.assignments] == [longest]
+
+
+def test_an_expression_that_tries_again_is_not_tried_on_very_long_names(store):
+    register(store, name="a" * 100_000 + "!")
+    assert len(from_names(store, "(?P<x>(a+)+)$").without) == 1  # would never end
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ import pytest
 
 from celltally.errors import UserError
 from celltally.progress import drain
-from celltally.project.figures import iter_refresh
 from celltally.project.history import LogEntry, history
 from celltally.project.images import register, set_columns
+from celltally.project.remembering import iter_refresh
 from celltally.project.sheet import columns, csv_text, records, write_csv, write_excel
-from celltally.project.study import Lock, groups, lock, rows
+from celltally.project.study import rows
+from celltally.project.study_groups import groups
+from celltally.project.study_lock import Lock, lock
 from celltally.types import Dots
 
 

@@ -15,21 +15,14 @@ from scipy import stats
 from celltally.errors import UserError
 from celltally.progress import drain
 from celltally.project import schema
-from celltally.project.figures import Figures, iter_refresh, level_of
+from celltally.project.figures import Figures, level_of
 from celltally.project.history import history
 from celltally.project.images import ImageEntry, register, set_columns
+from celltally.project.remembering import iter_refresh
 from celltally.project.store import inserted, now
-from celltally.project.study import (
-    Lock,
-    StudyRow,
-    groups,
-    lock,
-    locked,
-    missing_files,
-    rows,
-    suggested_lock,
-    unlock,
-)
+from celltally.project.study import StudyRow, missing_files, rows
+from celltally.project.study_groups import groups
+from celltally.project.study_lock import Lock, lock, locked, suggested_lock, unlock
 from celltally.types import Dots
 
 #: Of images.
@@ -65,7 +58,7 @@ def test_a_row_has_what_is_known(store, image_id, count_image, put):
 def test_opening_does_not_wait_for_figures(store, image_id, count_image, put, monkeypatch):
     count_image(image_id)
     put(image_id, Dots.new([(5, 5), (9, 9)], state=np.array(["added", "removed"])))
-    monkeypatch.setattr("celltally.project.figures._worked_out", None)
+    monkeypatch.setattr("celltally.project.remembering.work_out", None)
     row = the_row(store)
     assert row.stale
     assert (row.figures.count, row.figures.n_dots) == (120, 1)

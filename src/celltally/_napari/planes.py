@@ -15,7 +15,7 @@ from celltally._napari.checks import shape_problem, view_problem
 from celltally.errors import UserError
 from celltally.io import COLOURS, guess_channel, leading_axes, select_pixels
 from celltally.io._axes import micrometres
-from celltally.io.planes import iter_brightest, iter_highest
+from celltally.io.planes import iter_brightest, iter_highest, look_around
 from celltally.progress import drain
 from celltally.types import Dots, Progress
 from celltally.types import Image as Pixels
@@ -38,9 +38,6 @@ _LETTERS = {
     **dict.fromkeys(("c", "channel", "channels"), "C"),
     **dict.fromkeys(("z", "plane"), "Z"),
 }
-#: The brightest plane at a dot of a projection is looked for in a square of this side, in cell
-#: diameters.
-_LOOK_AROUND = 0.25
 #: What an axis without a label is called.
 _WORDS = {"T": "t", "C": "channel", "Z": "z"}
 
@@ -176,7 +173,7 @@ def iter_in_plane(dots: Dots, plane: Plane, diameter_px: float) -> Generator[Pro
     placed = in_plane(dots, plane)
     if plane.z_method != "projection" or plane.depth == 1:
         return placed
-    window = max(1, round(_LOOK_AROUND * diameter_px))
+    window = look_around(diameter_px)
     z = yield from iter_brightest(plane._read_at, range(plane.depth), dots.yx, window_px=window)
     return replace(placed, z=z)
 

@@ -64,7 +64,7 @@ class Restored:
     Attributes
     ----------
     counts
-        The newest count of every plane that was counted.
+        Those that no later one took the place of.
     work
         Dots, regions, and the edits that can be undone.
     """
@@ -355,7 +355,7 @@ class Saving(QObject):
         self._open_one()
 
         def look() -> Restored | None:
-            from celltally.project.counts import latest_counts
+            from celltally.project.counts import in_force, latest_counts
             from celltally.project.work import load_work
 
             store = self.store
@@ -365,7 +365,8 @@ class Saving(QObject):
             if number is None:
                 return None
             self._images[key] = number
-            return Restored(tuple(latest_counts(store, [number])), load_work(store, number))
+            counts = in_force(latest_counts(store, [number]))
+            return Restored(tuple(counts), load_work(store, number))
 
         self.line.do(look, on_done=on_restored, on_failed=lambda e: self._tell(sentence(e)))
 
@@ -463,6 +464,7 @@ def stored_count(
         in_distribution=None if unlike is None else not unlike,
         seconds=prediction.seconds,
         made="",
+        merged=tuple(range(plane.depth)) if plane.z_method == "merged" else (),
     )
 
 
@@ -485,6 +487,7 @@ def _add(
         z_method=told.z_method,
         channel=told.channel,
         in_distribution=told.in_distribution,
+        merged=told.merged,
     )
     return replace(told, id=number)
 

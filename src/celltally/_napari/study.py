@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from celltally.project.plate_map import Preview
     from celltally.project.store import Store
-    from celltally.project.study import Lock, StudyRow
+    from celltally.project.study import StudyRow
+    from celltally.project.study_lock import Lock
 
 __all__ = ["StudyWidget"]
 
@@ -288,7 +289,7 @@ class StudyWidget(Docked):
         """Hold model, diameter, threshold and level for all images."""
 
         def keep(store: Store) -> None:
-            from celltally.project.study import lock
+            from celltally.project.study_lock import lock
 
             lock(store, wanted)
 
@@ -372,7 +373,7 @@ class StudyWidget(Docked):
 
 
 def _unlock(store: Store) -> None:
-    from celltally.project.study import unlock
+    from celltally.project.study_lock import unlock
 
     unlock(store)
 

@@ -22,7 +22,7 @@ from celltally._napari.controls import spread, text
 from celltally.types import Progress
 
 if TYPE_CHECKING:
-    from celltally.project.study import Lock
+    from celltally.project.study_lock import Lock
 
 __all__ = ["StudyBar", "StudyStatus"]
 

@@ -16,7 +16,8 @@ from celltally.types import Progress
 
 if TYPE_CHECKING:
     from celltally.project.store import Store
-    from celltally.project.study import Lock, StudyRow
+    from celltally.project.study import StudyRow
+    from celltally.project.study_lock import Lock
 
 __all__ = ["Loaded", "Partial", "load_job", "refresh_job"]
 
@@ -104,7 +105,7 @@ def refresh_job(
         Gets the table as it is from time to time.
     """
     yield Progress(0, 0, "working out the counts")
-    from celltally.project.figures import iter_refresh
+    from celltally.project.remembering import iter_refresh
 
     gone = frozenset(missing)
     steps = iter_refresh(store)
@@ -128,6 +129,7 @@ def refresh_job(
 def _loaded(store: Store, missing: frozenset[int], fresh: object = None) -> Loaded:
     from celltally.project import study
     from celltally.project.figures import level_of
+    from celltally.project.study_lock import locked, suggested_lock
 
     rows = study.rows(store, missing=missing, fresh=fresh)
     level = level_of(store)
@@ -137,8 +139,8 @@ def _loaded(store: Store, missing: frozenset[int], fresh: object = None) -> Load
         columns=columns,
         lines=tuple(lines_of(rows, columns)),
         missing=missing,
-        lock=study.locked(store),
-        suggested=study.suggested_lock(store),
+        lock=locked(store),
+        suggested=suggested_lock(store),
         level=level,
         stale=len({row.entry.id for row in rows if row.stale}),
     )

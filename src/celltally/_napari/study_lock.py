@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
 from celltally._napari.controls import Row, spread, wrapped
 
 if TYPE_CHECKING:
-    from celltally.project.study import Lock, StudyRow
+    from celltally.project.study import StudyRow
+    from celltally.project.study_lock import Lock
 
 __all__ = ["LockDialog"]
 
@@ -111,7 +112,7 @@ class LockDialog(QDialog):
     @property
     def wanted(self) -> Lock:
         """What is to be locked."""
-        from celltally.project.study import Lock
+        from celltally.project.study_lock import Lock
 
         model, sha256, calibration = self._models[self.model_box.currentIndex()]
         suggested = self._suggested.diameter_px

@@ -87,7 +87,7 @@ def _known(row: StudyRow, value: Value) -> bool:
 
 def _groups(axes: Any, rows: Sequence[StudyRow], plot: Plot, ink: Ink) -> str:
     """Every replicate as a point, the mean and Student's interval of the mean beside them."""
-    from celltally.project.study import groups
+    from celltally.project.study_groups import groups
 
     every = groups(rows, plot.by, value=plot.value)
     found = [group for group in every if group.n]
@@ -247,7 +247,7 @@ def _scale(row: StudyRow, value: Value) -> float:
 
 
 def _curves_of_groups(axes: Any, rows: Sequence[StudyRow], plot: Plot) -> str:
-    from celltally.project.study import groups
+    from celltally.project.study_groups import groups
 
     curves: dict[tuple[str, ...], list[Any]] = {}
     for group in groups(rows, plot.by, value=plot.value):

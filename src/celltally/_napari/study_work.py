@@ -140,7 +140,7 @@ def excel_job(
     from celltally.project.history import history
     from celltally.project.methods import methods
     from celltally.project.sheet import write_excel
-    from celltally.project.study import groups
+    from celltally.project.study_groups import groups
 
     yield Progress(0, 0, "writing the Excel file")
     write_excel(
@@ -179,7 +179,7 @@ def _rows(store: Store) -> Generator[Progress, None, Any]:
     """Rows of the study as they are now: what is stale is worked out before."""
     yield Progress(0, 0, "reading the project")
     from celltally.project import study
-    from celltally.project.figures import iter_refresh
+    from celltally.project.remembering import iter_refresh
 
     fresh = yield from iter_refresh(store)
     return study.rows(store, fresh=fresh)

@@ -31,7 +31,7 @@ from celltally.io import (
     write_density,
     write_dots,
 )
-from celltally.io.planes import brightest_planes
+from celltally.io.planes import iter_depths, look_around
 from celltally.progress import relay
 from celltally.types import Dots, Image, Prediction, Progress
 
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
     from celltally.model import Model
 
 __all__ = ["Opened", "RowDone", "iter_rows"]
-
-#: The brightest plane at a dot of a projection is looked for in a square of this side, in cell
-#: diameters.
-_LOOK_AROUND = 0.25
 
 
 @dataclass(frozen=True)
@@ -182,7 +178,8 @@ class _Counter:
         dots = dots_from_prediction(prediction)
         files.add(t, self.z, prediction)
         if files.task.dots is not None:
-            files.add_dots(dots, t, self._depths(dots, t, prediction.diameter_px))
+            depths = self._depths(dots, t, prediction.diameter_px)
+            files.add_dots(dots, t, (yield from relay(depths, _telling(told, "plane", "planes"))))
         row = count_row(
             prediction,
             intervals.of(prediction, self.settings.level),
@@ -233,17 +230,21 @@ class _Counter:
     def _project(self, t: int) -> Generator[Progress, None, NDArray[Any]]:
         return iter_project(self.image, channel=self.settings.channel, t=t, z=self.planes)
 
-    def _depths(self, dots: Dots, t: int, diameter_px: float) -> NDArray[np.int64]:
-        """Plane of every dot."""
+    def _depths(
+        self, dots: Dots, t: int, diameter_px: float
+    ) -> Generator[Progress, None, NDArray[np.int64]]:
+        """Find the plane of every dot."""
         if self.settings.z_stack == "plane":
             return np.full(len(dots), self.planes[0], dtype=np.int64)
-        return brightest_planes(
-            self.image,
-            dots.yx,
-            channel=self.settings.channel,
-            t=t,
-            z=self.planes,
-            window_px=max(1, round(_LOOK_AROUND * diameter_px)),
+        return (
+            yield from iter_depths(
+                self.image,
+                dots.yx,
+                channel=self.settings.channel,
+                t=t,
+                z=self.planes,
+                window_px=look_around(diameter_px),
+            )
         )
 
     def _sentences(self) -> tuple[str, ...]:

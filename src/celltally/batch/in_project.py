@@ -17,7 +17,7 @@ from celltally.density import dots_from_prediction, threshold_for_count
 from celltally.density.stacks import join_dots
 from celltally.errors import UserError, failure
 from celltally.io import guess_channel, iter_project, planes_along, read_image, select_pixels
-from celltally.io.planes import brightest_planes
+from celltally.io.planes import iter_depths, look_around
 from celltally.progress import relay
 from celltally.project.counts import StoredCount, add_prediction, in_force, latest_counts
 from celltally.project.images import ImageEntry, all_images
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from celltally.model import Model
 
 __all__ = ["ProjectCounted", "iter_count_project"]
-
-#: The brightest plane at a dot of a projection is looked for in a square of this side, in cell
-#: diameters.
-_LOOK_AROUND = 0.25
 
 
 @dataclass(frozen=True)
@@ -251,8 +247,8 @@ class _Counting:
             n = len(found)
             depth = np.full(n, z, dtype=np.int64)
             if how == "projection":
-                window = max(1, round(_LOOK_AROUND * prediction.diameter_px))
-                depth = brightest_planes(
+                window = look_around(prediction.diameter_px)
+                depth = yield from iter_depths(
                     image, found.yx, channel=channel, t=t, z=planes, window_px=window
                 )
             found = replace(found, t=np.full(n, t, dtype=np.int64), z=depth)

@@ -13,7 +13,11 @@ from scipy.spatial import cKDTree
 
 from celltally.errors import UserError
 
-__all__ = ["Matching", "Rates", "match_dots", "rates"]
+__all__ = ["SAME_CELL", "Matching", "Rates", "match_dots", "rates"]
+
+#: Dots up to this many cell diameters apart can be one cell: nearer than half a diameter, two
+#: cells would lie in one another.
+SAME_CELL = 0.5
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from celltally.density.matching import match_dots
+from celltally.density.matching import SAME_CELL, match_dots
 from celltally.errors import UserError
 from celltally.types import Dots
 
@@ -47,9 +47,8 @@ __all__ = [
     "merge_planes",
 ]
 
-#: Largest distance of a cell's dots in neighbouring planes, in cell diameters: nearer than
-#: half a diameter, two cells would lie in one another.
-MERGE_DISTANCE = 0.5
+#: Largest distance of a cell's dots in neighbouring planes, in cell diameters.
+MERGE_DISTANCE = SAME_CELL
 
 
 @dataclass(frozen=True, eq=False)

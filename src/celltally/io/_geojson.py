@@ -17,7 +17,7 @@ from typing import Any
 from celltally import __version__
 from celltally.errors import UserError
 from celltally.io._json import read_json
-from celltally.io._numbers import index
+from celltally.io._numbers import plane as number_of_plane
 from celltally.io._text import whole
 
 __all__ = [
@@ -114,8 +114,8 @@ def _feature(feature: Any, where: str) -> Feature:
         id=undashed(feature.get("id")),
         shape=str(geometry.get("type", "")),
         coordinates=geometry.get("coordinates"),
-        t=index(plane.get("t", 0), where, "t"),
-        z=index(plane.get("z", 0), where, "z"),
+        t=number_of_plane(plane.get("t", 0), where, "t", "time points"),
+        z=number_of_plane(plane.get("z", 0), where, "z"),
         properties=properties,
         metadata=_mapping(properties.get("metadata")),
         measurements=_measurements(properties.get("measurements")),

@@ -7,10 +7,12 @@ from typing import Any
 
 from celltally.errors import UserError
 
-__all__ = ["LARGEST", "index", "number", "place"]
+__all__ = ["LARGEST", "MOST_PLANES", "index", "number", "place", "plane"]
 
 #: No image is larger; beyond it a float no longer tells pixels apart.
 LARGEST = 1e9
+#: ImageJ and QuPath number planes with Java's integers, which end here.
+MOST_PLANES = 2**31 - 1
 
 
 def number(value: Any, where: str, name: str, limit: float = LARGEST) -> float:
@@ -56,6 +58,27 @@ def place(pair: Any, where: str) -> tuple[float, float]:
     return number(pair[0], where, "x"), number(pair[1], where, "y")
 
 
-def index(value: Any, where: str, name: str) -> int:
+def index(value: Any, where: str, name: str, limit: float = LARGEST) -> int:
     """Return a value as a whole number: a z between two planes is its nearest plane."""
-    return round(number(value, where, name))
+    return round(number(value, where, name, limit))
+
+
+def plane(value: Any, where: str, name: str, what: str = "planes", first: int = 0) -> int:
+    """Return a value as the number of a plane, a slice or a time point.
+
+    Parameters
+    ----------
+    value, where, name
+        As of ``number``.
+    what, first
+        What is numbered, and from which number on.
+
+    Raises
+    ------
+    UserError
+        When it is no number, too large, or negative.
+    """
+    found = index(value, where, name, MOST_PLANES)
+    if found < 0:
+        raise UserError(f"{where}: {name} is {found}; {what} count from {first}: correct it")
+    return found

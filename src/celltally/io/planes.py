@@ -19,14 +19,20 @@ __all__ = [
     "check_choice",
     "choice_text",
     "iter_brightest",
+    "iter_depths",
     "iter_highest",
     "iter_project",
+    "look_around",
     "planes_along",
     "project_pixels",
 ]
 
 #: One index along an axis, or a run of them; ``slice(None)`` for all.
 PlaneChoice = int | slice
+
+#: The brightest plane at a dot of a projection is looked for in a square of this side, in cell
+#: diameters.
+_LOOK_AROUND = 0.25
 
 
 def planes_along(image: Image, axis: str, choice: PlaneChoice | None) -> range:
@@ -219,17 +225,41 @@ def brightest_planes(
     (n,) int64 array
         Index of the plane; of equally bright ones the lowest.
     """
+    return drain(iter_depths(image, yx, channel=channel, t=t, z=z, window_px=window_px))
+
+
+def iter_depths(
+    image: Image,
+    yx: NDArray[np.float64],
+    *,
+    channel: int | str | None = None,
+    t: int = 0,
+    z: Sequence[int] | None = None,
+    window_px: int = 3,
+) -> Generator[Progress, None, NDArray[np.int64]]:
+    """Find the plane in which each of some places is brightest; see ``brightest_planes``.
+
+    Yields
+    ------
+    Progress
+        After every plane.
+    """
     planes = planes_along(image, "z", slice(None)) if z is None else z
     if len(planes) > 1 and len(yx) and channel is None:
         channel = guess_channel(image)
-    return drain(
-        iter_brightest(
+    return (
+        yield from iter_brightest(
             lambda z: select_pixels(image, channel=channel, plane={"t": t, "z": z}),
             planes,
             yx,
             window_px=window_px,
         )
     )
+
+
+def look_around(diameter_px: float) -> int:
+    """Side of the square in pixels, round a dot, in which its plane is looked for."""
+    return max(1, round(_LOOK_AROUND * diameter_px))
 
 
 def iter_brightest(

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from celltally.density.inside import inside
-from celltally.density.matching import match_dots
+from celltally.density.matching import SAME_CELL, match_dots
 from celltally.errors import UserError
 from celltally.project.edits import Change, Edit, diff_dots, diff_regions, dot_record
 from celltally.types import Dots, Region
@@ -38,8 +38,6 @@ __all__ = ["ACTION", "Audited", "audit_edit", "audit_name", "new_seed", "random_
 
 #: What the edit is called in the log.
 ACTION = "audit"
-#: Dots up to this many cell diameters apart can be one cell.
-NEAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def audit_edit(
     rows = np.flatnonzero(here)
     rows = rows[inside(dots.yx[rows], region.polygon)]
     known = dots[rows]
-    radius = NEAR * diameter_px
+    radius = SAME_CELL * diameter_px
     # Dots that are there first: a removed one comes back only where no other is the cell.
     pairs = _pairs(points, known, known.state != "removed", radius)
     alone = np.setdiff1d(np.arange(len(points)), pairs[:, 0])

@@ -24,6 +24,7 @@ __all__ = [
     "in_force",
     "latest_counts",
     "load_prediction",
+    "replaces",
     "set_threshold",
 ]
 
@@ -217,21 +218,37 @@ def latest_counts(store: Store, image_ids: Sequence[int] | None = None) -> list[
 
 
 def in_force(counts: Iterable[StoredCount]) -> list[StoredCount]:
-    """Return the counts that hold, in their order: those made as the newest of their time point.
+    """Return the counts that hold, in their order: those that no later one took the place of.
 
-    A projection takes the place of planes, planes that of a projection, and of planes that
-    are merged those that were merged last.
+    Of counts of the same plane, made in the same way, the newest is to be given only, as
+    ``latest_counts`` does.
     """
     counts = list(counts)
-    newest: dict[tuple[int, int], StoredCount] = {}
-    for count in sorted(counts, key=lambda count: count.id):
-        newest[count.image_id, count.t] = count
+    held: set[int] = set()
+    # Counts later than the one that is looked at; of those that replace the same, one.
+    later: dict[tuple[int, int], dict[tuple[str, tuple[int, ...]], StoredCount]] = {}
+    for count in sorted(counts, key=lambda count: -count.id):
+        of_time = later.setdefault((count.image_id, count.t), {})
+        if not any(replaces(one, count.z_method, count.z) for one in of_time.values()):
+            held.add(count.id)
+        of_time.setdefault((count.z_method, count.merged), count)
+    return [count for count in counts if count.id in held]
 
-    def holds(count: StoredCount) -> bool:
-        last = newest[count.image_id, count.t]
-        return count.z_method == last.z_method and (not last.merged or count.z in last.merged)
 
-    return [count for count in counts if holds(count)]
+def replaces(count: StoredCount, z_method: str, z: int) -> bool:
+    """Whether a count took the place of an earlier one of its time point, in another plane.
+
+    A projection takes the place of planes, planes that of a projection, and planes that are
+    merged that of all which are not merged with them.
+
+    Parameters
+    ----------
+    count
+        The later one.
+    z_method, z
+        How and where the earlier one was made.
+    """
+    return z_method != count.z_method or (bool(count.merged) and z not in count.merged)
 
 
 def load_prediction(store: Store, count: StoredCount) -> tuple[Prediction, Dots] | None:

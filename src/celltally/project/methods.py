@@ -11,7 +11,8 @@ from celltally import __version__
 from celltally.project.counts import StoredCount
 from celltally.project.history import people
 from celltally.project.store import Store
-from celltally.project.study import Lock, StudyRow, locked
+from celltally.project.study import StudyRow
+from celltally.project.study_lock import Lock, locked
 
 __all__ = ["Agreed", "methods", "paragraph"]
 

@@ -16,6 +16,7 @@ from celltally.project.store import Store
 from celltally.project.work import record
 
 __all__ = [
+    "LONGEST_NAME",
     "Assignment",
     "PlateMap",
     "Preview",
@@ -45,6 +46,8 @@ _WELL = re.compile(r"([A-Z]|A[A-F])\s*0*([1-9]\d?)", re.IGNORECASE)
 #: Parts of a pattern whose shape is known; anything else is text without a separator.
 _SHAPES = {"well": r"[A-Za-z]{1,2}\d{1,2}", "site": r"\d+", "replicate": r"[A-Za-z0-9]+"}
 _ANY = r".+?"
+#: Longest file name that patterns are tried on: file systems have no longer ones.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Preview:
         Images of which nothing is known.
     unmatched
         Rows of the plate map that name no image of the project, in words.
+    several
+        Rows that name more than one by the same name, in words.
     """
 
     source: str
@@ -111,6 +116,7 @@ class Preview:
     assignments: tuple[Assignment, ...]
     without: tuple[ImageEntry, ...] = ()
     unmatched: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
 
     @property
     def changed(self) -> int:
@@ -129,6 +135,9 @@ class Preview:
             said.append(_named("Nothing is known of", [e.name for e in self.without]))
         if self.unmatched:
             said.append(_named("No image of the project fits", self.unmatched))
+        if self.several:
+            all_of_them = "All images of a name are set; give its folder where one is meant:"
+            said.append(_named(all_of_them, self.several))
         return tuple(said)
 
 
@@ -196,7 +205,8 @@ def from_plate_map(store: Store, plate_map: PlateMap) -> Preview:
 
     An image is found by a row's file name, with or without its suffix or folder; where rows
     name no images, by its well, and by its plate and site where the row has these. Several
-    rows may tell of one image as long as they do not contradict each other.
+    rows may tell of one image as long as they do not contradict each other. A name that several
+    images have is of all of them, which the preview says.
 
     Raises
     ------
@@ -210,7 +220,7 @@ def from_plate_map(store: Store, plate_map: PlateMap) -> Preview:
     columns = tuple(name for name in plate_map.columns if name not in keys and name not in _NAMES)
     values: dict[int, dict[str, str]] = {}
     told_at: dict[tuple[int, str], int] = {}
-    unmatched = []
+    unmatched, several = [], []
     names = _by_name(entries)
     wells: dict[str, list[ImageEntry]] = {}
     for entry in entries:
@@ -219,6 +229,8 @@ def from_plate_map(store: Store, plate_map: PlateMap) -> Preview:
         if by_name is not None and row.get(by_name):
             found = _named_by(names, row[by_name])
             what = row[by_name]
+            if len(found) > 1:
+                several.append(f"{what} (line {line}) fits {len(found)} images")
         else:
             near = wells.get(well_name(row.get("well", "")), []) if row.get("well") else []
             found = [entry for entry in near if _fits(entry, row)]
@@ -238,7 +250,8 @@ def from_plate_map(store: Store, plate_map: PlateMap) -> Preview:
                         f"{before!r} in line {other} and {text!r} in line {line}; mend one of them"
                     )
                 told_at.setdefault((entry.id, name), line)
-    return _preview(plate_map.path.name, columns, entries, values, tuple(unmatched))
+    told = tuple(unmatched), tuple(several)
+    return _preview(plate_map.path.name, columns, entries, values, *told)
 
 
 def _by_name(entries: Sequence[ImageEntry]) -> dict[str, list[ImageEntry]]:
@@ -304,6 +317,14 @@ def pattern_of(text: str) -> re.Pattern[str]:
     ------
     UserError
         When it names no column, one twice, or is no regular expression.
+
+    Notes
+    -----
+    Python's expressions go back and try again: one with a repetition in a repetition, such as
+    ``(?P<well>(a+)+)$``, takes twice the time for each further letter of a name that nearly
+    fits. ``from_names`` passes over names of more than ``LONGEST_NAME`` characters, which bounds
+    what patterns in braces take. It does not bound that: such an expression can take for ever on
+    forty letters, and has to be written without the inner repetition.
     """
     if "(?P<" in text:
         try:
@@ -343,7 +364,8 @@ def pattern_of(text: str) -> re.Pattern[str]:
 def from_names(store: Store, pattern: str) -> Preview:
     """Say what a file name pattern would set; see ``pattern_of``.
 
-    A pattern in braces without a suffix fits names whatever their suffix is.
+    A pattern in braces without a suffix fits names whatever their suffix is. Names of more than
+    ``LONGEST_NAME`` characters fit no pattern.
 
     Raises
     ------
@@ -355,6 +377,8 @@ def from_names(store: Store, pattern: str) -> Preview:
     columns = tuple(_column(name) for name in reader.groupindex)
     values: dict[int, dict[str, str]] = {}
     for entry in entries:
+        if len(entry.name) > LONGEST_NAME:
+            continue
         found = reader.search(entry.name) or reader.search(Path(entry.name).stem)
         if found is None:
             continue
@@ -401,6 +425,7 @@ def _preview(
     entries: Sequence[ImageEntry],
     values: Mapping[int, Mapping[str, str]],
     unmatched: tuple[str, ...] = (),
+    several: tuple[str, ...] = (),
 ) -> Preview:
     made = [
         Assignment(
@@ -412,7 +437,7 @@ def _preview(
         if values.get(entry.id)
     ]
     without = tuple(entry for entry in entries if not values.get(entry.id))
-    return Preview(source, tuple(columns), tuple(made), without, unmatched)
+    return Preview(source, tuple(columns), tuple(made), without, unmatched, several)
 
 
 def _of(entry: ImageEntry, name: str) -> str:

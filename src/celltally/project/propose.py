@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from celltally.density import match_dots
 from celltally.density.inside import inside_any
+from celltally.density.matching import SAME_CELL, match_dots
 from celltally.density.stacks import join_dots
 from celltally.project.edits import Edit, Work, diff_dots
 from celltally.types import Dots, Region
 
 __all__ = ["Proposal", "proposals", "propose"]
-
-#: Proposals nearer to a dot that a person touched, in cell diameters, are that cell.
-NEAR = 0.5
 
 #: A plane (t, z), or all planes of a time point (t, None).
 PlaneOf = tuple[int, int | None]
@@ -100,11 +97,11 @@ def propose(
         near = np.isin(there.id, known.id[human])
         if len(touched) and len(there):
             away, _ = cKDTree(touched.yx).query(there.yx)
-            near |= away < NEAR * diameter_px
+            near |= away < SAME_CELL * diameter_px
         near &= ~reviewed
         offered = there[~reviewed & ~near]
         rows = np.flatnonzero(here & ~human & ~inside_any(known.yx, outlines))
-        same = len(match_dots(known.yx[rows], offered.yx, NEAR * diameter_px).pairs)
+        same = len(match_dots(known.yx[rows], offered.yx, SAME_CELL * diameter_px).pairs)
         new, gone = new + len(offered) - same, gone + len(rows) - same
         beside, in_reviewed = beside + int(near.sum()), in_reviewed + int(reviewed.sum())
         kept.append(offered)

@@ -12,7 +12,8 @@ from typing import Any
 from celltally.io._files import write_atomically
 from celltally.project.history import LogEntry
 from celltally.project.images import COLUMNS as OF_IMAGE
-from celltally.project.study import Group, StudyRow
+from celltally.project.study import StudyRow
+from celltally.project.study_groups import Group
 
 __all__ = ["ALL", "columns", "csv_text", "records", "write_csv", "write_excel"]
 
@@ -213,7 +214,7 @@ def write_excel(
     study
         Rows of the study.
     groups
-        From ``study.groups``.
+        From ``study_groups.groups``.
     methods
         The paragraph.
     log

@@ -31,6 +31,27 @@ def test_click_adds_and_drag_beside_dots_moves_the_view(window):
     assert window.tally.result.n_dots == 5
 
 
+def test_a_click_beside_the_image_adds_nothing(window):
+    for place in ((-10.0, 30.0), (60.0, -10.0), (130.0, 30.0), (60.0, 170.0)):
+        window.click(place)
+    assert window.actions() == []
+    window.click((0.0, 0.0))
+    assert window.actions() == ["add"]
+
+
+def test_dots_whose_layer_was_closed_come_back_with_the_tool(window, qtbot):
+    button, before = window.tally.correct.correct_button, window.work.dots
+    window.viewer.layers.remove(window.layer)
+    assert window.layer is None
+    assert not button.isChecked()
+    qtbot.mouseClick(button, LEFT)
+    assert window.layer.features["id"].tolist() == before.id.tolist()
+    assert button.isChecked()
+    window.right_click(CELLS[1])
+    assert window.actions() == ["remove"]
+    window.agree()
+
+
 def test_dragging_a_dot_moves_it_in_one_edit(window):
     before = camera(window.viewer).center
     window.drag(CELLS[0], (30.0, 40.0), (40.0, 60.0))

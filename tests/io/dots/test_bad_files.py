@@ -227,6 +227,43 @@ def test_numbers_that_are_nowhere(tmp_path, name, template, where, value):
     assert sentence.endswith("correct it")
 
 
+MARKERS = (
+    "<CellCounter_Marker_File><Marker_Data><Marker_Type><Type>2</Type><Marker><MarkerX>1</MarkerX>"
+    "<MarkerY>1</MarkerY><MarkerZ>{}</MarkerZ></Marker></Marker_Type></Marker_Data>"
+    "</CellCounter_Marker_File>"
+)
+POINT = '[{{"type": "Feature", "geometry": {{"type": "Point", "coordinates": [1, 2], "plane": {{'
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "told_of"),
+    [
+        ("celltally", "y,x,z\n1,2,{}\n", "row 1 (line 2): z is -7; planes count from 0"),
+        ("celltally", "y,x,t\n1,2,{}\n", "row 1 (line 2): t is -7; time points count from 0"),
+        ("napari", "axis-0,axis-1,axis-2\n{},1,2\n", "axis-0 is -7; planes count from 0"),
+        ("napari", "axis-0,axis-1,axis-2,axis-3\n{},1,1,2\n", "-7; time points count from 0"),
+        ("spotiflow", "z,y,x\n{},1,2\n", "z is -7; planes count from 0"),
+        ("qupath-points", "x\ty\tz\t\n1\t2\t{}\t\n", "z is -7; planes count from 0"),
+        ("cell-counter", MARKERS, "marker 1 of type 2: MarkerZ is -7; slices count from 1"),
+        ("cellfinder", MARKERS, "marker 1 of type 2: MarkerZ is -7; planes count from 0"),
+        (
+            "cellfinder-yaml",
+            "candidate_cells:\n- {{x: 1, y: 2, z: {}, type: 2}}\n",
+            "cell 1: z is -7; planes count from 0",
+        ),
+        ("qupath", POINT + '"z": {}}}}}}}]', "feature 1: z is -7; planes count from 0"),
+        ("qupath", POINT + '"t": {}}}}}}}]', "feature 1: t is -7; time points count from 0"),
+    ],
+)
+def test_planes_that_there_are_not(tmp_path, name, template, told_of):
+    path = tmp_path / "a"
+    path.write_text(template.format(7))
+    assert len(read_dots(path, format=name)) == 1
+    path.write_text(template.format(-7))
+    sentence = told(path, name)
+    assert f"{told_of}: correct it" in sentence
+
+
 @pytest.mark.parametrize(
     "value", ["NaN", "Infinity", "1e400", "1" + "0" * 400, "true", "null", "[]"]
 )

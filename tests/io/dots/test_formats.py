@@ -150,6 +150,19 @@ def test_time_and_planes_become_slices(tmp_path, name):
         round_trip(tmp_path, name, dots, planes=2)
 
 
+@pytest.mark.parametrize(("t", "z"), [(10**7, 10**7), (0, 2**31 - 1), (2**40, 2**40)])
+def test_slices_that_imagej_cannot_number_are_refused(tmp_path, t, z):
+    dots = Dots.new([[1, 1], [2, 2]], t=[0, t], z=[0, z])
+    with pytest.raises(UserError, match=rf"in slice {t * (z + 1) + z + 1} of .* up to 2147483647"):
+        write_dots(tmp_path / "a.xml", dots, format="cell-counter")
+    assert not (tmp_path / "a.xml").exists()
+
+
+def test_the_last_slice_that_imagej_can_number_is_read_back(tmp_path):
+    dots = Dots.new([[1, 1]], z=[2**31 - 2])
+    assert round_trip(tmp_path, "cell-counter", dots).z.tolist() == [2**31 - 2]
+
+
 def test_unwritten_when_a_format_refuses(tmp_path):
     path = tmp_path / "a.xml"
     write_dots(path, DOTS, format="cell-counter")

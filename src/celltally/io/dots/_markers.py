@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from celltally.errors import UserError
-from celltally.io._numbers import index, number
+from celltally.io._numbers import index, number, plane
 from celltally.io._xml import read_xml
 
 __all__ = ["PLACEHOLDER", "Marker", "is_markers", "read_markers"]
@@ -48,8 +48,15 @@ def is_markers(head: bytes) -> bool:
     )
 
 
-def read_markers(path: Path) -> Iterator[Marker]:
+def read_markers(path: Path, *, what: str = "planes", first: int = 0) -> Iterator[Marker]:
     """Yield the markers of a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what, first
+        What its program calls a slice, and the number of the first one.
 
     Raises
     ------
@@ -74,7 +81,7 @@ def read_markers(path: Path) -> Iterator[Marker]:
                 name=name,
                 x=number(_text(marker, "MarkerX"), where, "MarkerX"),
                 y=number(_text(marker, "MarkerY"), where, "MarkerY"),
-                z=index(_text(marker, "MarkerZ"), where, "MarkerZ"),
+                z=plane(_text(marker, "MarkerZ"), where, "MarkerZ", what, first),
             )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltally.errors import UserError
+from celltally.io._numbers import MOST_PLANES
 from celltally.io._text import whole
 from celltally.types import Dots
 
@@ -56,16 +57,24 @@ def slices_of(dots: Dots, planes: int | None) -> NDArray[np.int64]:
     Raises
     ------
     UserError
-        When a dot lies in none of them.
+        When a dot lies in none of them, or in a slice whose number ImageJ cannot hold.
     """
-    if not dots.t.any():
-        return dots.z + 1
-    if planes is not None and (dots.z >= planes).any():
+    over_time = bool(dots.t.any())
+    if over_time and planes is not None and (dots.z >= planes).any():
         raise UserError(
             f"a dot lies in plane z = {dots.z.max()}, but the image is said to have {planes} "
             "planes; correct the number"
         )
-    return dots.t * (planes or int(dots.z.max()) + 1) + dots.z + 1
+    each = (planes or int(dots.z.max()) + 1) if over_time else 0
+    # Python's integers do not wrap around.
+    places = zip(dots.t.tolist(), dots.z.tolist(), strict=True)
+    slices = [t * each + z + 1 for t, z in places]
+    if (last := max(slices, default=1)) > MOST_PLANES:
+        raise UserError(
+            f"a dot lies in slice {last} of the stack, but ImageJ numbers slices up to "
+            f"{MOST_PLANES}; correct its t and z, or choose another format"
+        )
+    return np.array(slices, np.int64)
 
 
 def time_in_slices(dots: Dots, title: str) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from celltally.errors import UserError
 from celltally.io._files import reason
-from celltally.io._numbers import LARGEST, number
+from celltally.io._numbers import LARGEST, number, plane
 from celltally.io._text import read_text, whole
 from celltally.io.dots._rows import filled, fresh_ids
 from celltally.types import DOT_STATES, Dots
@@ -115,11 +115,24 @@ def numbers(
     return values
 
 
-def whole_numbers(table: Table, name: str) -> NDArray[np.int64]:
-    """Return a column as whole numbers: a z between two planes is its nearest plane."""
+def whole_numbers(table: Table, name: str, what: str = "planes") -> NDArray[np.int64]:
+    """Return a column as numbers of planes, or of ``what``; those of empty cells are 0.
+
+    A z between two planes is its nearest plane.
+
+    Raises
+    ------
+    UserError
+        When one is no number, too large, or negative.
+    """
     if name not in table.columns:
         return np.zeros(table.rows, np.int64)
-    return np.rint(numbers(table, name, blank=0.0)).astype(np.int64)
+    cells = [cell.strip() for cell in table.columns[name]]
+    found = np.zeros(table.rows, np.int64)
+    for i, cell in enumerate(cells):
+        if cell.lower() not in ("", "nan"):
+            found[i] = plane(cell, table.row(i), name, what)
+    return found
 
 
 def dots_of(table: Table, y: str, x: str, t: str = "t", z: str = "z", shift: float = 0.0) -> Dots:
@@ -138,7 +151,7 @@ def dots_of(table: Table, y: str, x: str, t: str = "t", z: str = "z", shift: flo
     return Dots.new(
         yx,
         id=fresh_ids(columns.get("id", [""] * table.rows)),
-        t=whole_numbers(table, t),
+        t=whole_numbers(table, t, "time points"),
         z=whole_numbers(table, z),
         label=filled(columns.get("class"), "cell"),
         score=found,

@@ -29,8 +29,11 @@ def _is_cell_counter(head: bytes) -> bool:
 
 
 def _read(path: Path) -> Dots:
-    """Read markers; slices become planes (z), for the file does not say what else they are."""
-    markers = list(read_markers(path))
+    """Read markers; slices become planes (z), for the file does not say what else they are.
+
+    A slice 0, which no Cell Counter writes, is taken for the first one.
+    """
+    markers = list(read_markers(path, what="slices", first=1))
     return Dots.new(
         np.array([(m.y, m.x) for m in markers], np.float64).reshape(-1, 2),
         z=np.array([max(m.z - 1, 0) for m in markers], np.int64),

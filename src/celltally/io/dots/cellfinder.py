@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from celltally.errors import UserError
-from celltally.io._numbers import index, number
+from celltally.io._numbers import index, number, plane
 from celltally.io._yaml import read_yaml
 from celltally.io.dots._format import NOTHING_KNOWN, About, DotFormat, Keeps
 from celltally.io.dots._markers import PLACEHOLDER, is_markers, read_markers
@@ -114,7 +114,7 @@ def _read_yaml(path: Path) -> Dots:
         if not isinstance(cell, dict):
             raise UserError(f"{where} is {str(cell)[:40]!r}, not x, y, z and type; correct it")
         places.append((number(cell.get("y"), where, "y"), number(cell.get("x"), where, "x")))
-        planes.append(index(cell.get("z", 0), where, "z"))
+        planes.append(plane(cell.get("z", 0), where, "z"))
         labels.append(_label(index(cell.get("type", 2), where, "type"), where))
     return _dots(places, planes, labels)
 

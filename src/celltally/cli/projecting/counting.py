@@ -1,0 +1,146 @@
+"""The images of a project are counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from celltally.cli._options import Device
+from celltally.cli._output import failure, follow, plain, say
+from celltally.cli.counting import ZStack, parse_channel, parse_planes
+from celltally.cli.projecting._open import File, command, images_named, n_images, writing
+from celltally.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celltally.project.study_lock import Lock
+    from celltally.types import Progress
+
+__all__ = ["register"]
+
+
+def register(project: typer.Typer) -> None:
+    """Add the commands."""
+    command(project, count, "count study.celltally --model nuclei-fluorescence")
+
+
+def count(
+    file: File,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model's name or folder; left out, the one that the study is locked to, else "
+            "that of its newest count, else general."
+        ),
+    ] = None,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PX",
+            help="Cell diameter in pixels; left out, that of the lock, else it is estimated.",
+        ),
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="Channel by name or number from 0; guessed if left out."),
+    ] = None,
+    plane: Annotated[
+        str | None,
+        typer.Option(
+            metavar="t=0,z=3",
+            help="Plane of a stack; the first time point and the middle z if left out. "
+            "t=all counts each time point.",
+        ),
+    ] = None,
+    z_stack: Annotated[
+        ZStack,
+        typer.Option(
+            help="Of a z stack count one plane, its maximum projection, or every plane with a "
+            "cell's dots merged into one."
+        ),
+    ] = ZStack.PLANE,
+    image: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this image; may be repeated.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Count what was counted so already, too.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Count the images that were not counted yet, or were counted otherwise.
+
+    What is found is proposed; what a person added, moved, removed, confirmed or reviewed
+    stays. Ends with 1 when some images could not be counted.
+    """
+    from celltally import zoo
+    from celltally.batch.settings import Settings
+    from celltally.project.counts import latest_counts
+    from celltally.project.figures import level_of
+    from celltally.project.study_lock import locked
+
+    planes = parse_planes(plane)
+    with writing(file) as store:
+        held = locked(store)
+        if diameter is None and held is not None:
+            diameter = held.diameter_px
+        settings = Settings(
+            diameter_px=diameter,
+            channel=parse_channel(channel),
+            plane=planes,
+            z_stack=z_stack.value,
+            merge_distance_px=None,
+            merge_gap=0,
+            level=level_of(store),
+            device=device,
+        )
+        if problem := settings.problem():
+            raise UserError(problem)
+        chosen = None if not image else [e.id for name in image for e in images_named(store, name)]
+        if model is None and held is not None:
+            name: str | Path = _model_of(held)
+        elif model is None:
+            newest = max(latest_counts(store), key=lambda c: c.id, default=None)
+            name = zoo.DEFAULT_MODEL if newest is None else newest.model
+        else:
+            name = model
+        loaded = zoo.load(name)
+        if held is not None and loaded.sha256 != held.model_sha256:
+            say(f"The study is locked to {held.text}: what this counts is marked.")
+        from celltally.batch.in_project import ProjectCounted, iter_count_project
+
+        def tell(draw: Callable[..., None], step: Progress) -> None:
+            draw(step)
+            if isinstance(step, ProjectCounted) and step.entry is not None:
+                if step.problem:
+                    failure(step.problem)
+                for proposal in step.proposals:
+                    print(f"{plain(step.entry.name)}\t{proposal.text}")
+
+        job = iter_count_project(
+            store,
+            loaded,
+            settings,
+            threshold=None if held is None else held.threshold,
+            again=again,
+            image_ids=chosen,
+        )
+        counted, failed = follow(job, "counting", tell)
+    say(f"Counted {n_images(counted)} with {loaded.name} ({loaded.sha256[:8]}).")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _model_of(held: Lock) -> str | Path:
+    """Return where the model is that a study is locked to."""
+    from celltally import zoo
+
+    same = [record for record in zoo.available() if record.sha256 == held.model_sha256]
+    for record in sorted(same, key=lambda r: r.name != held.model):
+        return record.path or record.name
+    raise UserError(
+        f"the study is locked to the model {held.model!r} ({held.model_sha256[:8]}), which is not "
+        "among the models here; give its folder with --model, or unlock the study"
+    )
