@@ -158,6 +158,14 @@ def test_stacks_are_projected_or_merged(store, model, add, cells):
     assert [f.z for f in of_image(store, number) if f.z_method == "plane"] == [1]
 
 
+def test_each_plane_that_dots_of_a_projection_are_looked_for_in_is_told(store, model, add, cells):
+    add("z.tif", np.stack([cells // 2, cells, cells // 2]), "ZYX")
+    words = []
+    job = iter_count_project(store, model, replace(PLAIN, z_stack="projection"))
+    drain(job, lambda step: words.append(step.message))
+    assert sum("looking for the plane" in word for word in words) == 3
+
+
 def test_what_was_counted_over_z_since_does_not_pass_for_a_plane(store, model, add, cells):
     number = add("z.tif", np.stack([cells // 2, cells, cells // 2]), "ZYX")
     assert run(store, model)[0] == (1, 0)

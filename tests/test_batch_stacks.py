@@ -199,6 +199,16 @@ def test_a_projection(volume, tiny, counted, tmp_path):
     assert sorted(dots.z.tolist()) == [1, 1, 1, 3, 3]  # where each is brightest
 
 
+def test_each_plane_that_is_read_for_a_projection_is_told(volume, tiny, counted, tmp_path):
+    told = []
+    options = {"diameter_px": 10.0, "z_stack": "projection", "dots_dir": tmp_path}
+    drain(
+        iter_count([volume], model=tiny, **options),
+        lambda step: told.append(step.values.get("planes")),
+    )
+    assert told.count(6.0) == 12  # once to project them, once for the dots' planes
+
+
 def test_merged(volume, tiny, counted, tmp_path):
     out = tmp_path / "counts.csv"
     files = {"dots_dir": tmp_path / "d", "density_dir": tmp_path / "d"}

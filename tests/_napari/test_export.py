@@ -29,6 +29,18 @@ def choose(monkeypatch):
 
 
 @pytest.fixture
+def export(click, told, qtbot):
+    """Presses *Export dots…*, and waits until that is told of."""
+
+    def export(tally):
+        before = len(told)
+        click(tally.result.dots_button)
+        qtbot.waitUntil(lambda: len(told) > before)
+
+    return export
+
+
+@pytest.fixture
 def told(monkeypatch):
     sentences = []
     for where in ("out.show_error", "out.show_info", "dot_export.show_error"):
@@ -37,12 +49,12 @@ def told(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [known.name for known in DOT_FORMATS])
-def test_every_format_is_offered_by_its_program(counted, choose, told, click, tmp_path, name):
+def test_every_format_is_offered_by_its_program(counted, choose, told, export, tmp_path, name):
     known = next(f for f in DOT_FORMATS if f.name == name)
     suffix = known.suffixes[0] if known.suffixes else ".csv"
     path = tmp_path / f"out{suffix}"
     asked = choose(path, f"{known.title} (")
-    click(counted.result.dots_button)
+    export(counted)
     ((title, proposed, filters),) = asked
     assert title == "Export dots"
     assert proposed.endswith(" dots.csv")
@@ -54,10 +66,10 @@ def test_every_format_is_offered_by_its_program(counted, choose, told, click, tm
     assert ("not kept" in told[0]) is (name not in ("celltally", "napari", "qupath"))
 
 
-def test_how_the_dots_came_about_stands_beside_them(counted, choose, told, click, tmp_path):
+def test_how_the_dots_came_about_stands_beside_them(counted, choose, told, export, tmp_path):
     counted.image.pixel_edit.setValue(0.5)
     choose(tmp_path / "out.csv", "Celltally (")
-    click(counted.result.dots_button)
+    export(counted)
     found = read_provenance(tmp_path / "out.csv")
     result = counted.in_view.result
     assert found.model == result.counted.prediction.model
@@ -67,15 +79,15 @@ def test_how_the_dots_came_about_stands_beside_them(counted, choose, told, click
     assert found.when.endswith("+00:00")
 
 
-def test_a_suffix_that_was_typed_is_heard(counted, choose, told, click, tmp_path):
+def test_a_suffix_that_was_typed_is_heard(counted, choose, told, export, tmp_path):
     choose(tmp_path / "out.geojson", "Celltally (")
-    click(counted.result.dots_button)
+    export(counted)
     assert recognised(tmp_path / "out.geojson").name == "qupath"
     choose(tmp_path / "bare", "ImageJ RoiSet (")
-    click(counted.result.dots_button)
+    export(counted)
     assert recognised(tmp_path / "bare.zip").name == "imagej"
     before = (tmp_path / "bare.zip").read_bytes()
-    click(counted.result.dots_button)  # the dialog asked about "bare" only
+    export(counted)  # the dialog asked about "bare" only
     assert told[-1].endswith("bare.zip exists; choose another name")
     assert (tmp_path / "bare.zip").read_bytes() == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,6 +240,37 @@ def test_layers_of_one_file_are_images_of_their_own(saving, until, tmp_path):
     until()
     scenes = [entry.scene for entry in images.all_images(saving.store)]
     assert scenes == ["DAPI", "GFP"]
+
+
+def test_merged_planes_are_kept_with_those_that_they_are_merged_with(
+    qtbot, saving, until, make_counted
+):
+    layer = Image(np.zeros((4, 120, 160)), name="stack", axis_labels=("z", "y", "x"))
+    made = make_counted()
+    for z in range(4):
+        plane = replace(made.plane, position=(z,), z_method="merged")
+        saving.keep_count(
+            layer, replace(made, plane=plane), intervals.of(made.prediction), unlike=None
+        )
+    until()
+    assert [c.merged for c in latest_counts(saving.store)] == [(0, 1, 2, 3)] * 4
+
+
+def test_what_a_later_count_took_the_place_of_does_not_come_back(
+    qtbot, saving, until, make_counted
+):
+    layer = Image(np.zeros((4, 120, 160)), name="stack", axis_labels=("z", "y", "x"))
+    made = make_counted()
+    for z_method in ("plane", "projection"):
+        plane = replace(made.plane, z_method=z_method)
+        saving.keep_count(
+            layer, replace(made, plane=plane), intervals.of(made.prediction), unlike=None
+        )
+    until()
+    heard = []
+    saving.restore(layer, heard.append)
+    qtbot.waitUntil(lambda: bool(heard))
+    assert [count.z_method for count in heard[0].counts] == ["projection"]
 
 
 def test_the_same_pixels_in_two_open_layers_have_dots_of_their_own(qtbot, saving, until):

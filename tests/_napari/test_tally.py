@@ -119,26 +119,32 @@ def test_counting_again_keeps_what_a_human_did(counted, press, qtbot):
     assert counted.result.n_dots == 4
 
 
-def test_dots_that_a_human_added_are_saved(counted, tmp_path):
+def save_dots(tally, path, qtbot):
+    path.unlink(missing_ok=True)
+    tally.save_dots(str(path))
+    qtbot.waitUntil(path.exists)
+
+
+def test_dots_that_a_human_added_are_saved(counted, tmp_path, qtbot):
     _, dots = layers_of(counted)
     dots.add([5.0, 6.0])
     path = tmp_path / "dots.csv"
-    counted.save_dots(str(path))
+    save_dots(counted, path, qtbot)
     saved = read_dots(path)
     assert len(saved) == 5
     assert saved.state.tolist().count("added") == 1
     assert [5.0, 6.0] in saved.yx.tolist()
 
 
-def test_dots_that_a_human_removed_are_saved_as_such_and_not_overwritten(counted, tmp_path):
+def test_dots_that_a_human_removed_are_saved_as_such_and_not_overwritten(counted, tmp_path, qtbot):
     path = tmp_path / "cells.csv"
-    counted.save_dots(str(path))
+    save_dots(counted, path, qtbot)
     check_replaceable([path], [], None)  # as counting a folder would have written it
     before = read_dots(path)
     _, dots = layers_of(counted)
     dots.selected_data = {1, 2}
     dots.remove_selected()
-    counted.save_dots(str(path))
+    save_dots(counted, path, qtbot)
     assert counted.result.n_dots == 2
     saved = read_dots(path)
     assert saved.id.tolist() == before.id.tolist()

@@ -118,6 +118,8 @@ def test_tissue_and_excluded_parts():
     assert one(a, b, polygon=SQUARE, tissue=[left, right]).count_a == 3
     assert one(a, b, polygon=SQUARE, exclude=[left]).pairs.tolist() == [[2, 1]]
     assert one(a, b, exclude=[SQUARE]).rows_only_a.tolist() == [3]
+    assert one(a, b, within=[[SQUARE], [right]]).rows_only_a.tolist() == [1]
+    assert one(a, b, within=[[SQUARE], [left, right]]).count_a == 3
 
 
 def test_figures_over_all_fields():

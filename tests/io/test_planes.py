@@ -7,7 +7,7 @@ import pytest
 
 from celltally.errors import UserError
 from celltally.io import iter_project, planes_along, project_pixels
-from celltally.io.planes import brightest_planes, choice_text
+from celltally.io.planes import brightest_planes, choice_text, look_around
 from celltally.types import Image
 
 rng = np.random.default_rng(3)
@@ -129,3 +129,7 @@ def test_a_dot_belongs_where_it_is_brightest():
     assert brightest_planes(picture, np.empty((0, 2))).tolist() == []
     assert brightest_planes(picture, np.array([[-0.5, 29.5]])).shape == (1,)
     assert brightest_planes(picture, places, z=[3]).tolist() == [3, 3, 3]
+
+
+def test_a_dots_plane_is_looked_for_in_a_quarter_of_a_cell():
+    assert [look_around(diameter) for diameter in (1.0, 12.0, 40.0)] == [1, 3, 10]

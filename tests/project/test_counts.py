@@ -16,6 +16,7 @@ from celltally.errors import UserError
 from celltally.project import schema
 from celltally.project.counts import (
     add_prediction,
+    in_force,
     latest_counts,
     load_prediction,
     set_threshold,
@@ -136,6 +137,32 @@ def test_what_a_model_really_said(store, image_id, tiny, draw_cells, scatter):
     assert back.count == pytest.approx(made.count, abs=1e-6)
     assert candidates.id.tolist() == proposed.id.tolist()
     assert intervals.of(back).high == pytest.approx(interval.high, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("made", "held"),
+    [
+        ([(0, "plane", ()), (1, "plane", ())], [0, 1]),
+        ([(0, "plane", ()), (0, "projection", ())], [1]),
+        # The second plane is of before the projection, which took its place.
+        ([(0, "plane", ()), (1, "plane", ()), (0, "projection", ()), (0, "plane", ())], [3]),
+        ([(0, "merged", (0, 1)), (1, "merged", (0, 1)), (2, "plane", ())], [2]),
+        ([(z, "merged", (0, 1, 2)) for z in range(3)], [0, 1, 2]),
+        ([*((z, "merged", (0, 1, 2)) for z in range(3)), (1, "merged", (1,))], [3]),
+        ([(0, "merged", ()), (1, "merged", ())], [0, 1]),
+    ],
+)
+def test_what_a_later_count_took_the_place_of_is_not_in_force(
+    store, image_id, prediction, made, held
+):
+    other = register(store, name="other.tif", shape=(95, 148))
+    numbers = [
+        keep(store, image_id, prediction(), z=z, z_method=method, merged=merged)
+        for z, method, merged in made
+    ]
+    apart = [keep(store, image_id, prediction(), t=1), keep(store, other, prediction())]
+    wanted = {numbers[row] for row in held}
+    assert {count.id for count in in_force(latest_counts(store))} == wanted | set(apart)
 
 
 def test_a_model_without_calibration_and_an_endless_interval(store, image_id, prediction):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from celltally.project.edits import Work
+from celltally.project.edits import Edit, Work, diff_dots
 from celltally.project.propose import proposals, propose
 from celltally.types import Dots
 
@@ -94,3 +96,13 @@ def test_the_same_again_changes_nothing():
     work = Work()
     work.do(proposals(work, found, 12))
     assert proposals(work, found, 12).changes == ()
+
+
+def test_a_dot_that_was_moved_far_is_not_proposed_again_where_it_was():
+    found = Dots.new([[10.0, 10.0], [60.0, 60.0]], source="model")
+    work = Work(found)
+    moved = replace(found[:1], yx=np.array([[30.0, 30.0]]), state=np.array(["moved"]))
+    work.do(Edit("move", diff_dots(found[:1], moved)))
+    again = Dots.new([[10.5, 10.0], [60.0, 60.0]], source="another model")
+    work.do(propose(work, again, 12.0).edit)
+    assert sorted(work.dots.yx.tolist()) == [[30.0, 30.0], [60.0, 60.0]]

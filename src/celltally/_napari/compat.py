@@ -8,6 +8,9 @@ from typing import Any
 
 __all__ = ["camera", "camera_events", "draw_outline", "fit_view", "from_file", "in_hand"]
 
+#: Vertex attributes that every OpenGL has at least.
+ATTRIBUTES = 16
+
 
 def camera(viewer: Any) -> Any:
     """Return the viewer's camera, which moved in napari 0.9."""
@@ -50,6 +53,34 @@ def draw_outline(layer: Any, corners: Any) -> None:
     if hasattr(layer, "_highlight_box"):
         layer._highlight_box = corners
         layer.events.highlight()
+
+
+def guard_drawing(viewer: Any) -> None:
+    """Keep a removed layer from ending the program when another one is drawn.
+
+    vispy deletes a layer's buffers, but leaves its vertex attributes switched on; where a
+    driver looks at all of them, as Mesa's software OpenGL does, drawing anything with fewer
+    of its own reads memory that is gone. What is drawn switches its own on each time, so all
+    of them can be off in between.
+    """
+    inner = getattr(viewer, "__wrapped__", viewer)
+    if getattr(inner.layers, "_celltally_guarded", False):
+        return
+    inner.layers._celltally_guarded = True
+
+    def switch_off(event: Any = None) -> None:
+        from vispy.gloo import gl
+
+        try:
+            canvas = inner.window._qt_viewer.canvas.native
+            canvas.makeCurrent()
+        except (AttributeError, RuntimeError):  # another napari, or the window is closing
+            return
+        for index in range(ATTRIBUTES):
+            gl.glDisableVertexAttribArray(index)
+        canvas.doneCurrent()
+
+    inner.layers.events.removed.connect(switch_off)
 
 
 def from_file(path: Any) -> AbstractContextManager[None]:

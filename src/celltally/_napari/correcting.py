@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Points
+from napari.utils.notifications import show_info
 from numpy.typing import ArrayLike, NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from celltally._napari import corrections
 from celltally._napari.catching import Catching
@@ -86,6 +87,9 @@ class Correcting(QObject):
         self.classes: list[str] = ["cell"]
         self.current_class = "cell"
         self._subjects: dict[str, Subject] = {}
+        self._again_soon = QTimer(self)
+        self._again_soon.setSingleShot(True)  # later, for a layer is just being removed
+        self._again_soon.timeout.connect(self._show_deleted)
         self._tooled = False
         self.shown = ShownDots(viewer, self._subjects, lambda: self.classes, self.catch, self)
         self.shown.moved.connect(self.changed)
@@ -174,6 +178,23 @@ class Correcting(QObject):
         """Forget an image that was closed."""
         self._subjects.pop(key, None)
 
+    def images(self) -> set[str]:
+        """Keys of the images that are corrected."""
+        return set(self._subjects)
+
+    def show_regions_again(self) -> None:
+        """Show regions whose layer was deleted: that is not what deletes regions."""
+        self._again_soon.start(0)
+
+    def _show_deleted(self) -> None:
+        for key, subject in self._subjects.items():
+            gone = region_layer(self.viewer.layers, key) is None
+            if gone and subject.work.regions and self.shown.image(key) is not None:
+                subject.regions = {}
+                self._show_regions(key, subject)
+                self._catching.hear()
+                show_info("The regions are shown again: delete them in the table of regions.")
+
     def work(self, key: str | None) -> Work | None:
         """Return the work of an image; None where there is none."""
         subject = self._subjects.get(key or "")
@@ -224,6 +245,9 @@ class Correcting(QObject):
         """Remove dots of the layer, the selected ones if None; removed ones come back."""
         rows = self.selected(key) if rows is None else rows
         self.do(key, corrections.remove_dots(self._written(key), rows))
+        layer = dots_layer(self.viewer.layers, key)
+        if layer is not None:  # else the next Delete would bring these back, not what is meant
+            layer.selected_data = set()
 
     def confirm(self, key: str, rows: ArrayLike | None = None) -> None:
         """Confirm dots of the layer, the selected ones if None; confirmed ones are so no more."""

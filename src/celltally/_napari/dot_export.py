@@ -23,7 +23,14 @@ from celltally.io import (
 )
 from celltally.types import Dots, Interval, Progress
 
-__all__ = ["ask_for_density", "ask_for_dots", "density_job", "export_dots", "provenance"]
+__all__ = [
+    "ask_for_density",
+    "ask_for_dots",
+    "density_job",
+    "dots_job",
+    "export_dots",
+    "provenance",
+]
 
 #: As they are offered: ours first, then by program.
 _ORDER = (
@@ -133,6 +140,14 @@ def export_dots(
     """
     write_dots(path, dots, format=name, provenance=told, planes=_planes(counted))
     return what_is_lost(dots, dot_format(name).name)
+
+
+def dots_job(
+    path: str, dots: Dots, name: str, counted: PlaneCount | None, told: Provenance | None
+) -> Generator[Progress, None, list[str]]:
+    """Write dots beside the window; see ``export_dots``."""
+    yield Progress(0, 1, "Saving the dots")
+    return export_dots(path, dots, name, counted, told)
 
 
 def _planes(counted: PlaneCount | None) -> int | None:

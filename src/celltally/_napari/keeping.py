@@ -67,15 +67,32 @@ class Keeping(QObject):
             return
         self._forget_closed()
         self._known.add(key)
+        self._look_up(layer, plane, diameter_px)
+
+    def _look_up(
+        self, layer: Image, plane: Plane, diameter_px: float | None, *, again: bool = False
+    ) -> None:
+        """Look an image up; once more where it was counted meanwhile."""
+        key = key_of(layer)
+        brought = self._correcting.work(key) is not None and not again  # by its layers
 
         def restored(found: Restored | None) -> None:
             if found is None or key not in self._known:
                 return
             self._results.set_stored(key, found.counts)
             diameters = [count.diameter_px for count in found.counts]
+            if brought:  # all of it is there, and what was done since
+                self.restored.emit(key)
+                return
+            self._correcting.catch(key)
             work, here = found.work, self._correcting.work(key)
+            if here is not None and self._results.counted(key) and not again:
+                self._look_up(layer, plane, diameter_px, again=True)  # with what was kept since
+                return
+            known = {edit.id for edit in work.edits}
             for edit in () if here is None else here.edits:  # made while it was looked up
-                work.do(edit)
+                if edit.id not in known:
+                    work.do(edit)
             if len(work.dots) or work.regions or found.counts:
                 size = (diameters or [diameter_px or 0])[-1]
                 self._correcting.set_work(key, work, plane, size or DIAMETER)

@@ -78,7 +78,8 @@ class Out:
                 author=self._correcting.author,
                 pixel_um=self._image.pixel_um,
             )
-        _save(path, lambda: dot_export.export_dots(path, work.dots, name, counted, told))
+        dots = work.dots
+        self._save_in_job(path, lambda: dot_export.dots_job(path, dots, name, counted, told))
 
     def save_density(self, path: str) -> None:
         """Write the density of the plane in view."""

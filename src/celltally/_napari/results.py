@@ -1,7 +1,8 @@
 """What was counted, plane by plane, and where each plane's threshold stands. Free of Qt.
 
 The newest count of a time point decides what is shown of it: planes that were counted by
-themselves, their projection over z, or planes whose dots are merged.
+themselves, their projection over z, or planes whose dots are merged. Which earlier counts it
+takes the place of is told by ``project.counts``.
 """
 
 from __future__ import annotations
@@ -100,8 +101,10 @@ class Results:
 
     def set_stored(self, key: str, counts: Sequence[StoredCount]) -> None:
         """Know of counts that the project keeps of an image."""
+        from celltally.project.counts import in_force
+
         self._stored[key] = {}
-        for count in sorted(counts, key=lambda count: count.id):
+        for count in sorted(in_force(counts), key=lambda count: count.id):
             self._know(key, count)
 
     def add_stored(self, key: str, count: StoredCount, plane: Plane) -> None:
@@ -124,21 +127,26 @@ class Results:
             self._stored[key][_where(count)] = replace(count, threshold=threshold)
 
     def _know(self, key: str, count: StoredCount) -> None:
+        """Know of a count that is the newest, and forget those that it takes the place of."""
+        from celltally.project.counts import replaces
+
         self._count_so(key, count.t, count.z_method)
-        self._stored.setdefault(key, {})[_where(count)] = count
+        loaded, stored = self._loaded.get(key, {}), self._stored.setdefault(key, {})
+        for place, result in list(loaded.items()):
+            plane = result.counted.plane
+            if plane.index("T") == count.t and replaces(count, plane.z_method, plane.index("Z")):
+                del loaded[place]
+        for where in list(stored):
+            z_method, t, z = where
+            if t == count.t and replaces(count, z_method, z):
+                del stored[where]
+        stored[_where(count)] = count
 
     def _count_so(self, key: str, t: int, z_method: str) -> None:
-        """Count a time point so from now on; where its dots are replaced, forget the others."""
+        """Show a time point as counted so from now on."""
         methods = self._methods.setdefault(key, {})
-        before = methods.pop(t, None)  # the one that was counted last comes last
+        methods.pop(t, None)  # the one that was counted last comes last
         methods[t] = z_method
-        if before is None or before == z_method:
-            return
-        loaded, stored = self._loaded.get(key, {}), self._stored.get(key, {})
-        for place in [p for p, r in loaded.items() if r.counted.plane.index("T") == t]:
-            del loaded[place]
-        for where in [w for w in stored if w[1] == t]:
-            del stored[where]
 
     # ---- what is known ----
 

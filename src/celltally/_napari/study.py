@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from celltally._napari import study_work as work
+from celltally._napari.compat import guard_drawing
 from celltally._napari.controls import wrapped
 from celltally._napari.docked import WIDTH, Docked
 from celltally._napari.jobs import Jobs
@@ -67,6 +68,7 @@ class StudyWidget(Docked):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
+        guard_drawing(napari_viewer)
         self.viewer = napari_viewer
         self.jobs = Jobs()
         self.saving = saving_of(napari_viewer, self)

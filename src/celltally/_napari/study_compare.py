@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from celltally._napari.pictures import Ink, axes_in, colour_words
+from celltally.density.inside import inside_any
+from celltally.density.matching import SAME_CELL
+from celltally.density.stacks import MERGE_DISTANCE, join_dots, merge_planes
 from celltally.errors import UserError
 from celltally.types import Dots, Progress, Region
 
@@ -28,6 +31,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "reviewed and audit regions": ("reviewed", "audit"),
 }
 _NONE = "–"
+#: Said of regions in merged planes.
+_OVER_Z = (
+    " Where planes are merged, cells of all planes in a region's outline are compared, and so are "
+    "dots in planes that nobody reviewed."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,43 +111,47 @@ def compare_job(
 
 def _with_model(store: Store, kinds: Collection[str]) -> Generator[Progress, None, Compared]:
     from celltally.evaluate.agreement import Field, agreement
-    from celltally.project.counts import latest_counts, load_prediction
     from celltally.project.images import all_images
     from celltally.project.work import load_dots
 
     fields: list[Field] = []
     radii: list[float] = []
     uncounted = stated = 0
+    merged = False
     entries = all_images(store)
     for done, entry in enumerate(entries):
         yield Progress(done, len(entries), f"comparing {entry.name}")
         regions = _regions(store, entry.id)
-        wanted = [r for r in regions if r.kind in kinds and not r.by_stated]
+        wanted = [r for r in regions if r.kind in kinds]
         if not wanted:
             continue
         person = load_dots(store, entry.id)
-        models: dict[int, Dots | None] = {}
-        counts = latest_counts(store, [entry.id])
+        counts = _in_force(store, entry.id)
+        sides: dict[_Place, tuple[Dots, Dots] | None] = {}
         for region in wanted:
             if region.stated is not None:
                 stated += 1
                 continue
-            count = _count_of(region, counts)
-            if count is not None and count.id not in models:
-                loaded = load_prediction(store, count)
-                models[count.id] = None if loaded is None else _shown(loaded[1], count)
-            model = None if count is None else models[count.id]
-            if count is None or model is None:
+            place = _place_of(region, counts)
+            if place.counts and place not in sides:
+                model = _shown(store, place)
+                both = None if model is None else [place.flat(d, regions) for d in (person, model)]
+                sides[place] = None if both is None else (both[0], both[1])
+            found = sides.get(place)
+            if found is None:
                 uncounted += 1
                 continue
-            fields.append(_field(Field, entry.name, person, model, region, regions, count))
-            radii.append(count.diameter_px / 2)
+            fields.append(_field(Field, entry.name, found, region, place, [regions]))
+            radii.append(place.radius_px)
+            merged |= place.z_method == "merged"
     if not fields:
         raise UserError(_nothing(kinds, uncounted, stated))
     note = (
         "The model's dots are those of its newest count at the threshold as it stands; dots up to "
         "half a cell diameter apart can be one cell."
     )
+    if merged:
+        note += _OVER_Z
     if uncounted:
         note += f" {uncounted} region{'s' * (uncounted != 1)} in planes without a count left out."
     if stated:
@@ -171,45 +183,119 @@ def _regions(store: Store, image_id: int) -> list[Region]:
     return [region for region in load_regions(store, image_id) if len(region.polygon) >= 3]
 
 
-def _count_of(region: Region, counts: Sequence[StoredCount]) -> StoredCount | None:
-    """Return the newest count of the plane that a region lies in."""
-    here = [
+# ---- what a region is compared in ----
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a region belongs to: one plane, or all planes of its time point.
+
+    Attributes
+    ----------
+    t, z
+        Of the plane; z is None for all of them.
+    counts
+        In force there; none where nothing was counted.
+    diameter_px
+        Cell diameter.
+    """
+
+    t: int
+    z: int | None
+    counts: tuple[StoredCount, ...]
+    diameter_px: float
+
+    @property
+    def z_method(self) -> str:
+        """How it was counted."""
+        return self.counts[0].z_method if self.counts else "plane"
+
+    @property
+    def radius_px(self) -> float:
+        """Largest distance of two dots that can be the same cell."""
+        return SAME_CELL * self.diameter_px
+
+    def holds(self, region: Region) -> bool:
+        """Whether a region lies in it."""
+        return region.t == self.t and self.z in (None, region.z)
+
+    def flat(self, dots: Dots, regions: Sequence[Region]) -> Dots:
+        """Return the dots that are compared; of all planes, these are put into one.
+
+        Of merged planes they are cells, without what is excluded in the dots' own planes.
+        """
+        if self.z is not None:
+            return dots
+        dots = dots[(dots.t == self.t) & (dots.state != "removed")]
+        if self.z_method == "merged":
+            for region in regions:
+                if region.kind == "exclude" and self.holds(region):
+                    out = (dots.z == region.z) & inside_any(dots.yx, [region.polygon])
+                    dots = dots[~out]
+            dots = merge_planes(dots, MERGE_DISTANCE * self.diameter_px).dots
+        return replace(dots, z=np.zeros(len(dots), dtype=np.int64))
+
+
+def _in_force(store: Store, image_id: int) -> list[StoredCount]:
+    from celltally.project.counts import in_force, latest_counts
+
+    return in_force(latest_counts(store, [image_id]))
+
+
+def _place_of(region: Region, counts: Sequence[StoredCount], usual_px: float = 0.0) -> _Place:
+    """Return what a region belongs to; without counts there, its plane with a usual diameter."""
+    here = tuple(
         count
         for count in counts
         if count.t == region.t and (count.z == region.z or count.z_method != "plane")
-    ]
-    return max(here, key=lambda count: count.id, default=None)
+    )
+    z = region.z if not here or here[0].z_method == "plane" else None
+    diameter = max((count.diameter_px for count in here), default=usual_px)
+    return _Place(region.t, z, here, diameter)
 
 
-def _shown(candidates: Dots, count: StoredCount) -> Dots:
-    """Return the dots that a count shows at its threshold."""
-    dots = candidates[candidates.score >= count.threshold]
-    return replace(dots, t=np.full(len(dots), count.t), z=np.full(len(dots), count.z))
+def _shown(store: Store, place: _Place) -> Dots | None:
+    """Return the dots that counts show at their thresholds; None where one is not there."""
+    from celltally.project.counts import load_prediction
+
+    parts = []
+    for count in place.counts:
+        loaded = load_prediction(store, count)
+        if loaded is None:
+            return None
+        dots = loaded[1][loaded[1].score >= count.threshold]
+        n = len(dots)
+        parts.append(replace(dots, t=np.full(n, count.t), z=np.full(n, count.z)))
+    return join_dots(parts)
 
 
 def _field(
     make: Any,
     name: str,
-    person: Dots,
-    model: Dots,
+    sides: tuple[Dots, Dots],
     region: Region,
-    regions: Sequence[Region],
-    count: StoredCount,
+    place: _Place,
+    drawn: Sequence[Sequence[Region]],
+    reviewed: Sequence[Region] = (),
 ) -> Field:
-    here = [r for r in regions if r.t == region.t and r.z == region.z]
-    over_z = count.z_method != "plane"
-    if over_z:  # the person's dots lie in the planes where they were seen
-        person = replace(person, z=np.full(len(person), count.z))
+    """Return what is compared in a region.
+
+    ``drawn`` are the regions of each project, ``reviewed`` those of another one that have to
+    cover a place as well.
+    """
+    here = [[r for r in regions if place.holds(r)] for regions in drawn]
+    within = [[r.polygon for r in regions if r.kind == "tissue"] for regions in here]
+    within.append([r.polygon for r in reviewed])
+    exclude = [r.polygon for regions in here for r in regions if r.kind == "exclude"]
     return make(
         name,
-        person,
-        model,
+        *sides,
         region=region.name,
         t=region.t,
-        z=None if over_z else region.z,
+        z=place.z,
         polygon=region.polygon,
-        tissue=[r.polygon for r in here if r.kind == "tissue"],
-        exclude=[r.polygon for r in here if r.kind == "exclude"],
+        within=[polygons for polygons in within if polygons],
+        exclude=[] if place.z_method == "merged" else exclude,  # left out plane by plane
     )
 
 
@@ -217,7 +303,6 @@ def _with_project(
     store: Store, second: Store, kinds: Collection[str]
 ) -> Generator[Progress, None, Compared]:
     from celltally.evaluate.agreement import Field, agreement
-    from celltally.project.counts import latest_counts
     from celltally.project.images import all_images
     from celltally.project.work import load_dots
 
@@ -228,6 +313,7 @@ def _with_project(
                 others.setdefault((content, entry.scene), entry.id)
     fields: list[Field] = []
     radii: list[float] = []
+    merged = False
     entries = all_images(store)
     for done, entry in enumerate(entries):
         yield Progress(done, len(entries), f"comparing {entry.name}")
@@ -235,32 +321,37 @@ def _with_project(
         number = next((n for n in known if n is not None), None)
         if number is None:
             continue
-        ours = [r for r in _regions(store, entry.id) if r.kind in kinds and not r.by_stated]
-        theirs = [r for r in _regions(second, number) if r.kind in kinds and not r.by_stated]
-        counts = latest_counts(store, [entry.id]) or latest_counts(second, [number])
-        a, b = load_dots(store, entry.id), load_dots(second, number)
+        drawn = [_regions(store, entry.id), _regions(second, number)]
+        ours, theirs = (
+            [r for r in regions if r.kind in kinds and not r.by_stated] for regions in drawn
+        )
+        counts = [_in_force(store, entry.id), _in_force(second, number)]
+        newest = [max(part, key=lambda count: count.id) for part in counts if part]
+        if not ours or not newest:
+            continue
+        dots = [load_dots(store, entry.id), load_dots(second, number)]
+        sides: dict[_Place, tuple[Dots, Dots]] = {}
         for region in ours:
-            same = [r.polygon for r in theirs if (r.t, r.z) == (region.t, region.z)]
-            if same and counts:
-                fields.append(
-                    Field(
-                        entry.name,
-                        a,
-                        b,
-                        region=region.name,
-                        t=region.t,
-                        z=region.z,
-                        polygon=region.polygon,
-                        tissue=same,
-                    )
-                )
-                radii.append(counts[0].diameter_px / 2)
+            # Counted here, or there; else with the cell diameter of the image's other counts.
+            places = [_place_of(region, part, newest[0].diameter_px) for part in counts]
+            place = next((one for one in places if one.counts), places[0])
+            same = [r for r in theirs if place.holds(r)]
+            if not same:
+                continue
+            if place not in sides:
+                a, b = (place.flat(part, [*drawn[0], *drawn[1]]) for part in dots)
+                sides[place] = a, b
+            fields.append(_field(Field, entry.name, sides[place], region, place, drawn, same))
+            radii.append(place.radius_px)
+            merged |= place.z_method == "merged"
     if not fields:
         raise UserError(
             f"{second.path.name} and {store.path.name} have no region in common that both "
             "reviewed; the images are found by their content"
         )
     note = "Compared where both reviewed; dots up to half a cell diameter apart can be one cell."
+    if merged:
+        note += _OVER_Z
     return Compared((store.path.stem, second.path.stem), agreement(fields, radii), note)
 
 

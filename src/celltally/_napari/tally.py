@@ -8,6 +8,7 @@ from napari.utils.notifications import show_error
 
 from celltally._napari.audit_region import RegionAudit
 from celltally._napari.checking import Checking
+from celltally._napari.compat import guard_drawing
 from celltally._napari.controls import line
 from celltally._napari.correct_section import CorrectSection
 from celltally._napari.correcting import Correcting
@@ -113,6 +114,7 @@ class TallyWidget(Docked):
         self.keeping.loaded.connect(self._restored)
         self.saving.switched.connect(self._project_switched)
         self._hook_viewer()
+        guard_drawing(napari_viewer)
         self._image_changed()
         self._refresh()
 
@@ -199,9 +201,14 @@ class TallyWidget(Docked):
     def _layer_removed(self, event: Any = None) -> None:
         """Forget closed images, whose pixels a result holds; our layers still know theirs."""
         there = {key_of(layer) for layer in self.viewer.layers}
-        for key in self._results.images() - there:
+        for key in self._known() - there:
             self._forget(key)
             self.keeping.forget(key)
+        self.correcting.show_regions_again()
+
+    def _known(self) -> set[str]:
+        """Keys of the images that were counted or corrected."""
+        return self._results.images() | self.correcting.images()
 
     def _forget(self, key: str) -> None:
         self._results.forget(key)
@@ -238,7 +245,7 @@ class TallyWidget(Docked):
         """Show the images as the project that is open now knows them."""
         self.runner.cancel()
         self.keeping.forget_all()
-        for key in self._results.images():
+        for key in self._known():
             self._forget(key)
         for layer in [one for one in self.viewer.layers if image_of(one) is not None]:
             if own_role(layer) in ("density", "dots", "regions", "uncertainty"):

@@ -91,6 +91,8 @@ class Field:
         Polygons; where there are any, cells outside of all of them are left out.
     exclude
         Polygons, inside of any of which cells are left out.
+    within
+        Further sets of polygons; cells outside of all polygons of any set are left out.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Field:
     polygon: ArrayLike | None = None
     tissue: Sequence[ArrayLike] = ()
     exclude: Sequence[ArrayLike] = ()
+    within: Sequence[Sequence[ArrayLike]] = ()
 
 
 class _Numbers(ABC):
@@ -445,6 +448,8 @@ def _within(yx: NDArray[np.float64], field: Field) -> NDArray[np.bool_]:
     kept = np.ones(len(yx), dtype=bool) if field.polygon is None else inside(yx, field.polygon)
     if field.tissue:
         kept &= inside_any(yx, field.tissue)
+    for polygons in field.within:
+        kept &= inside_any(yx, polygons)
     return kept & ~inside_any(yx, field.exclude)
 
 

@@ -11,7 +11,7 @@ __all__ = ["LARGEST", "MOST_PLANES", "index", "number", "place", "plane"]
 
 #: No image is larger; beyond it a float no longer tells pixels apart.
 LARGEST = 1e9
-#: ImageJ and QuPath number planes with Java's integers, which end here.
+#: ImageJ numbers slices from 1 with Java's integers, which end here.
 MOST_PLANES = 2**31 - 1
 
 
@@ -78,7 +78,7 @@ def plane(value: Any, where: str, name: str, what: str = "planes", first: int = 
     UserError
         When it is no number, too large, or negative.
     """
-    found = index(value, where, name, MOST_PLANES)
+    found = index(value, where, name, MOST_PLANES - 1 + first)
     if found < 0:
         raise UserError(f"{where}: {name} is {found}; {what} count from {first}: correct it")
     return found

@@ -95,8 +95,9 @@ def propose(
         reviewed = inside_any(there.yx, outlines)
         touched = known[here & human]
         near = np.isin(there.id, known.id[human])
-        if len(touched) and len(there):
-            away, _ = cKDTree(touched.yx).query(there.yx)
+        taken = np.concatenate([touched.yx, _left_places(work, touched)])
+        if len(taken) and len(there):
+            away, _ = cKDTree(taken).query(there.yx)
             near |= away < SAME_CELL * diameter_px
         near &= ~reviewed
         offered = there[~reviewed & ~near]
@@ -109,6 +110,20 @@ def propose(
     old = known[np.concatenate([np.zeros(0, dtype=np.intp), *old_rows])]
     edit = Edit("propose", diff_dots(old, join_dots(kept)), "system")
     return Proposal(edit, new, gone, beside, in_reviewed)
+
+
+def _left_places(work: Work, touched: Dots) -> NDArray[np.float64]:
+    """Return where moved dots were proposed first: a model will find the same there again."""
+    moved = set(touched.id[touched.state == "moved"].tolist())
+    found = [
+        (change.before["y"], change.before["x"])
+        for edit in (work.edits if moved else ())
+        for change in edit.changes
+        if change.id in moved
+        and change.before is not None
+        and change.before.get("state") in ("proposed", "confirmed")
+    ]
+    return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
 def _in_plane(dots: Dots, t: int, z: int | None) -> NDArray[np.bool_]:

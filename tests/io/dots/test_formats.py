@@ -158,9 +158,13 @@ def test_slices_that_imagej_cannot_number_are_refused(tmp_path, t, z):
     assert not (tmp_path / "a.xml").exists()
 
 
-def test_the_last_slice_that_imagej_can_number_is_read_back(tmp_path):
+@pytest.mark.parametrize("name", ["cell-counter", "imagej", "celltally", "cellfinder"])
+def test_the_last_plane_that_imagej_can_number_is_read_back(tmp_path, name):
     dots = Dots.new([[1, 1]], z=[2**31 - 2])
-    assert round_trip(tmp_path, "cell-counter", dots).z.tolist() == [2**31 - 2]
+    assert round_trip(tmp_path, name, dots).z.tolist() == [2**31 - 2]
+    (tmp_path / "a.csv").write_text(f"y,x,z\n1,1,{2**31 - 1}\n")
+    with pytest.raises(UserError, match=r"row 1 \(line 2\): z is '2147483647', which is too large"):
+        read_dots(tmp_path / "a.csv")
 
 
 def test_unwritten_when_a_format_refuses(tmp_path):

@@ -25,6 +25,8 @@ __all__ = ["MOST_DOTS", "dots_layer", "points_of_file", "set_next_dot", "show_do
 MOST_DOTS = 5_000
 #: How much larger a dot is drawn that a human has touched: its symbol is to be told.
 TOUCHED = 1.5
+#: Screen pixels that a dot is wide at least, however far one zooms out.
+LEAST_SEEN = 6
 #: Of more changed dots than this, all are written anew.
 MOST_SINGLE = 200
 #: What napari gives a dot that is added by hand.
@@ -66,6 +68,7 @@ def show_dots(
             ndim=image.ndim,
             border_color=BORDER,
             border_width=0.15,
+            canvas_size_limits=(LEAST_SEEN, 10_000),
             metadata=tag("dots", image),
             **points,
         )

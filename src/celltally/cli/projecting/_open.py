@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from celltally.project.study import StudyRow
     from celltally.types import Progress
 
-__all__ = ["File", "command", "draw_step", "fresh_rows", "n_images", "images_named", "reading", "writing"]
+__all__ = [
+    "File",
+    "command",
+    "draw_step",
+    "fresh_rows",
+    "images_named",
+    "n_images",
+    "reading",
+    "writing",
+]
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The project.")]
 
