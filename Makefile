@@ -5,8 +5,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 QT ?= pyqt5
 ARGS ?=
-# Processes that share the tests; those of the window run in one of them.
-WORKERS ?= 2
 
 # PyQt5 and PyQt6 do not share an environment: their libraries clash.
 ifeq ($(QT),pyqt5)
@@ -40,6 +38,10 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 unexport QT_QPA_PLATFORM
 endif
 endif
+
+# Processes that share the tests. On virtual screens each has its own (tests/conftest.py); on
+# a real one their windows would take the keyboard from each other.
+WORKERS ?= $(if $(HEADLESS),2,1)
 
 # An empty NAPARI_CONFIG: no saved settings change what is tested or shown.
 export NAPARI_CONFIG :=
@@ -111,7 +113,7 @@ else
 endif
 
 test: $(STAMP) | imagej ## every test, those of the window included
-	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, and the walls between the rooms
 	$(BIN)/ruff check

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +18,27 @@ import pytest
 # No test needs triton, and its import kills a process in which Mesa has drawn a window with
 # its own LLVM (see celltally._napari.preload): tests could not run in any order.
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+
+
+def screen_of_ones_own() -> None:
+    """Give a further process of the test run a virtual screen, before Qt opens a window.
+
+    Windows of two processes on one screen take the keyboard from each other.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    if worker == "gw0" or not os.environ.get("DISPLAY") or shutil.which("Xvfb") is None:
+        return
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"]
+    screen = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        os.environ["DISPLAY"] = f":{answer.readline().strip()}"
+    os.environ.pop("XAUTHORITY", None)  # it is the other screen's
+    atexit.register(screen.terminate)
+
+
+screen_of_ones_own()
 
 #: Settings of a `tally` that runs in milliseconds.
 TINY = {

@@ -240,7 +240,5 @@ def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            # Two windows on one screen would take the keyboard from each other.
-            item.add_marker(pytest.mark.xdist_group("window"))
             for warning in FOREIGN:
                 item.add_marker(pytest.mark.filterwarnings(warning))

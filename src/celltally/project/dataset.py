@@ -27,7 +27,7 @@ from celltally.io import (
     write_regions,
 )
 from celltally.io._files import reason, write_atomically
-from celltally.project.counts import StoredCount, latest_counts
+from celltally.project.counts import StoredCount, in_force, latest_counts
 from celltally.project.images import ImageEntry, all_images
 from celltally.project.store import Store
 from celltally.project.study import is_missing
@@ -182,7 +182,7 @@ def _is_known(region: Region) -> bool:
 
 def _planes(store: Store) -> list[_Plane]:
     counts: dict[int, list[StoredCount]] = {}
-    for count in latest_counts(store):
+    for count in in_force(latest_counts(store)):
         counts.setdefault(count.image_id, []).append(count)
     found = []
     for entry in all_images(store):
