@@ -84,12 +84,25 @@ def test_excluded_regions_are_taken_off_the_image_and_it_is_said(counted, viewer
     assert float(saved["count"]) == pytest.approx(1.6, abs=0.1)
     assert "without 2 excluded regions" in saved["message"]
     assert saved["n_dots"] == "2"
-    viewer.layers.remove(layer)
+    layer.selected_data = {0, 1}
+    counted.regions.delete()
     settle(counted, qtbot)
     assert result.count_label.text() == "4 cells"
     assert result.correction_label.text() == ""
     assert result.interval == whole
     assert counted.regions.table.rowCount() == 0
+
+
+def test_regions_outlive_their_layer(counted, viewer, qtbot):
+    layer = drawn(counted, viewer, qtbot, Region(rectangle(0, 0, 70, 100), "exclude"))
+    assert counted.result.count_label.text() == "2 cells"
+    viewer.layers.remove(layer)
+    key = counted.in_view.key
+    qtbot.waitUntil(lambda: region_layer(viewer.layers, key) is not None)
+    settle(counted, qtbot)
+    assert region_layer(viewer.layers, key) is not layer
+    assert counted.result.count_label.text() == "2 cells"
+    assert len(counted.correcting.work(key).regions) == 1
 
 
 def test_what_is_excluded_does_not_count_in_other_regions(counted, viewer, qtbot):
