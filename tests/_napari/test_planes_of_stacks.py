@@ -365,14 +365,14 @@ def test_only_the_plane_in_view_stays_in_memory(opened, count, qtbot):
 def test_counting_waits_for_what_is_to_be_saved(opened, qtbot, start, monkeypatch):
     """Maps of planes do not pile up while the disk is slow."""
     gate, adding = threading.Event(), []
-    real = saving._add
+    real = saving.add_count
 
     def slow(*args):
         adding.append(args)
         gate.wait(10)
         return real(*args)
 
-    monkeypatch.setattr(saving, "_add", slow)
+    monkeypatch.setattr(saving, "add_count", slow)
     opened.image.planes_box.setCurrentText("every time, z merged")
     start(opened)
     qtbot.waitUntil(lambda: len(adding) == 1)

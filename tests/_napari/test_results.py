@@ -10,7 +10,7 @@ import pytest
 from celltally import intervals
 from celltally._napari import counting
 from celltally._napari.results import Results
-from celltally._napari.saving import stored_count
+from celltally._napari.stored import stored_count
 
 
 @pytest.fixture

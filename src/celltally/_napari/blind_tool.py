@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 from napari.layers import Points
 
+from celltally._napari.clicks import CLICK, LEFT, REACH, RIGHT
 from celltally._napari.compat import camera
 
 __all__ = ["take_in_hand", "undo_dot"]
-
-_LEFT, _RIGHT = 1, 2
-#: Pixels of the screen: what is moved less is a click, and a dot is hit this far from its middle.
-CLICK, REACH = 4, 7
 
 
 def take_in_hand(viewer: Any, layer: Points) -> None:
@@ -38,10 +35,10 @@ def take_in_hand(viewer: Any, layer: Points) -> None:
             yield
         if moved or modifiers:
             return
-        if button == _LEFT:
+        if button == LEFT:
             layer.add(np.asarray(layer.world_to_data(np.asarray(at)[-layer.ndim :])))
             layer.selected_data = set()
-        elif button == _RIGHT:
+        elif button == RIGHT:
             _remove(viewer, layer, at)
 
     def remove(_: Any) -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 from celltally._napari.layers import kept, own_role
 
-__all__ = ["KEY", "Clicks"]
+__all__ = ["CLICK", "KEY", "LEFT", "REACH", "RIGHT", "Clicks"]
 
 #: Asks "why this dot?" of the dot under the mouse.
 KEY = "Shift-W"
-_LEFT, _RIGHT = 1, 2
+#: Buttons of the mouse, as napari numbers them.
+LEFT, RIGHT = 1, 2
+#: Pixels of the screen: what is moved less is a click, and a dot is hit this far from its middle.
+CLICK, REACH = 4, 7
 
 
 class Clicks:
@@ -43,9 +46,9 @@ class Clicks:
                 drag = True
                 yield
             if not drag and not event.modifiers and not _correcting(viewer):
-                if button == _LEFT:
+                if button == LEFT:
                     left(position)
-                elif button == _RIGHT:
+                elif button == RIGHT:
                     right(position)
 
         def asked(_: Any) -> None:

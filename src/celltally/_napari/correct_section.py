@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QInputDialog, QPushButton, QToolButton
 
 from celltally._napari import corrections, texts
 from celltally._napari.class_list import ClassList, class_icon
-from celltally._napari.controls import Section, evenly, hint, spread, text, wrapped
+from celltally._napari.controls import Section, evenly, hint, wrapped
 from celltally._napari.correct_tool import CorrectTool
 from celltally._napari.correcting import Correcting
 
@@ -80,9 +80,6 @@ class CorrectSection(Section):
         self.next_button.clicked.connect(lambda: self.stepped.emit(1))
         self.live_label = wrapped(name="live")
         self.live_label.setVisible(True)
-        self.saved_label = text(name="saved")
-        self.column.removeWidget(self.title)
-        self.column.addWidget(spread(self.title, self.saved_label, stretch=0))
         self.place_label = wrapped(name="place")
         self.classes_button = QToolButton()
         self.classes_button.setCheckable(True)

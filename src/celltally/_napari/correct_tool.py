@@ -14,6 +14,7 @@ from napari.layers import Points
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from celltally._napari.clicks import CLICK, LEFT, REACH, RIGHT
 from celltally._napari.compat import camera, draw_outline
 from celltally._napari.correcting import Correcting
 from celltally._napari.layers import dots_layer, image_of, keep, kept, own_role
@@ -22,9 +23,6 @@ from celltally.density.inside import inside
 
 __all__ = ["CorrectTool"]
 
-_LEFT, _RIGHT = 1, 2
-#: Pixels of the screen: what is moved less is a click, and a dot is hit this far from its middle.
-CLICK, REACH = 4, 7
 #: Mode of napari's that ours stands in for.
 _MODE = "add"
 _LAYER_KEYS = {
@@ -236,10 +234,10 @@ class CorrectTool(QObject):
         yield
         moved = False
         trace: list[tuple[float, ...]] = [start]
-        carried = self._carried(layer, row) if button == _LEFT and not selects else None
+        carried = self._carried(layer, row) if button == LEFT and not selects else None
         while event.type == "mouse_move":
             moved = moved or float(np.hypot(*(np.array(event.pos) - pixel))) > CLICK
-            if button == _LEFT and (selects or carried is not None):
+            if button == LEFT and (selects or carried is not None):
                 event.handled = True  # the view stays where it is
                 trace.append(tuple(event.position))
                 if moved and selects:
@@ -248,7 +246,7 @@ class CorrectTool(QObject):
                     self._carry(layer, carried, trace)
             yield
         draw_outline(layer, None)
-        if moved and selects and button == _LEFT:
+        if moved and selects and button == LEFT:
             self._select(layer, trace, lasso="Shift" not in modifiers)
         elif moved and carried is not None:
             rows, _ = carried
@@ -260,9 +258,9 @@ class CorrectTool(QObject):
         self, layer: Points, key: str, at: tuple[float, ...], row: int | None, button: int,
         modifiers: tuple[str, ...],
     ) -> None:  # fmt: skip
-        if button == _RIGHT and not modifiers and row is not None:
+        if button == RIGHT and not modifiers and row is not None:
             self._finish(key, "remove", np.array([row]))
-        elif button != _LEFT or "Control" in modifiers:
+        elif button != LEFT or "Control" in modifiers:
             return
         elif row is not None:
             layer.selected_data = set(layer.selected_data) ^ {row} if modifiers else {row}

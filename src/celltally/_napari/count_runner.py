@@ -18,9 +18,9 @@ from celltally._napari.jobs import Job, Jobs, sentence
 from celltally._napari.keeping import Keeping
 from celltally._napari.planes import Plane, key_of
 from celltally._napari.results import Results
-from celltally._napari.saving import stored_count
 from celltally._napari.scope import Scope
 from celltally._napari.series import CountedPlane, iter_series
+from celltally._napari.stored import stored_count
 from celltally.density.stacks import join_dots
 from celltally.errors import TryAgainError
 from celltally.project.edits import Work

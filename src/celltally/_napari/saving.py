@@ -10,7 +10,7 @@ import getpass
 import os
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +22,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from celltally._napari.identity import LayerImage, Origin, layer_image, origin_of
 from celltally._napari.jobs import InOrder, Jobs, sentence
 from celltally._napari.planes import Plane, key_of
+from celltally._napari.stored import add_count, stored_z
 from celltally.errors import UserError
 from celltally.types import Dots, Interval, Prediction, Progress
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from celltally.project.store import Store
 
 __all__ = [
-    "Keeper", "Restored", "Saving", "close_all", "projects_dir", "saving_of", "stored_count",
+    "Keeper", "Restored", "Saving", "close_all", "projects_dir", "saving_of",
 ]  # fmt: skip
 
 #: What the project is called that is there when the user has opened none.
@@ -228,7 +229,7 @@ class Saving(QObject):
             on_failed: Callable[[Exception], None],
         ) -> None:
             def keep(store: Store) -> StoredCount:
-                return _add(store, self._number(store, key, image), counted, interval, unlike)
+                return add_count(store, self._number(store, key, image), counted, interval, unlike)
 
             self._put_in_line(keep, on_kept, on_failed)
 
@@ -255,7 +256,7 @@ class Saving(QObject):
     def keep_threshold(self, layer: Image, plane: Plane, threshold: float) -> None:
         """Keep where the threshold of a plane's count stands."""
         key, image = key_of(layer), self.known_as(layer)
-        place = (plane.index("T"), _stored_z(plane), plane.z_method)
+        place = (plane.index("T"), stored_z(plane), plane.z_method)
 
         def keep(store: Store) -> None:
             from celltally.project.counts import latest_counts, set_threshold
@@ -426,70 +427,6 @@ class Saving(QObject):
 
 def _ignore(_: object) -> None:
     """Do nothing with what is told."""
-
-
-def _stored_z(plane: Plane) -> int:
-    """Return the z under which a project keeps a count: 0 for a projection."""
-    return 0 if plane.z_method == "projection" else plane.index("Z")
-
-
-def stored_count(
-    counted: PlaneCount,
-    interval: Interval,
-    *,
-    unlike: bool | None,
-    number: int = 0,
-    image_id: int = 0,
-) -> StoredCount:
-    """Return the figures of a count, as a project keeps them; without a number, as it would."""
-    from celltally.project.counts import StoredCount
-
-    prediction, plane = counted.prediction, counted.plane
-    return StoredCount(
-        id=number,
-        image_id=image_id,
-        t=plane.index("T"),
-        z=_stored_z(plane),
-        z_method=plane.z_method,
-        channel=plane.channel or "",
-        model=prediction.model,
-        model_sha256=prediction.model_sha256,
-        calibration_sha256=prediction.calibration_sha256,
-        classes=prediction.classes,
-        count=prediction.count,
-        interval=interval,
-        diameter_px=prediction.diameter_px,
-        threshold=counted.threshold,
-        default_threshold=counted.threshold,
-        in_distribution=None if unlike is None else not unlike,
-        seconds=prediction.seconds,
-        made="",
-        merged=tuple(range(plane.depth)) if plane.z_method == "merged" else (),
-    )
-
-
-def _add(
-    store: Store, image_id: int, counted: PlaneCount, interval: Interval, unlike: bool | None
-) -> StoredCount:
-    """Keep a count in the project; on the saving thread."""
-    from celltally.project.counts import add_prediction
-
-    told = stored_count(counted, interval, unlike=unlike, image_id=image_id)
-    number = add_prediction(
-        store,
-        image_id,
-        counted.prediction,
-        interval,
-        counted.candidates,
-        threshold=counted.threshold,
-        t=told.t,
-        z=told.z,
-        z_method=told.z_method,
-        channel=told.channel,
-        in_distribution=told.in_distribution,
-        merged=told.merged,
-    )
-    return replace(told, id=number)
 
 
 def _unnamed() -> Store:

@@ -21,8 +21,6 @@ from celltally.types import Dots, Region
 
 __all__ = ["ShownDots", "Subject"]
 
-#: Changes of more dots than this are no human's, and not all in view.
-MOST_AT_ONCE = 200
 #: More changes than this are those of a count, maybe of planes that are not in view.
 MANY_CHANGES = 200
 #: Milliseconds after the last movement of the view until the dots follow.
