@@ -195,7 +195,7 @@ def test_merged_planes_leave_no_proposals_in_others(store, model, add, cells):
 
 def test_a_count_is_kept_with_its_dots_or_not_at_all(store, model, add, cells, monkeypatch):
     number = add("z.tif", np.stack([cells, cells]), "ZYX")
-    module = import_module("celltally.batch.in_project")
+    module = import_module("celltally.project.new_counts")
     real = module.add_prediction
 
     def second_fails(store, image_id, *rest, z, **options):

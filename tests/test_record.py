@@ -9,6 +9,7 @@ from celltally.errors import UserError
 from celltally.published import PUBLISHED
 from celltally.record import (
     FORMAT_VERSION,
+    Learned,
     ModelRecord,
     TrainingSet,
     canonical_json,
@@ -139,7 +140,7 @@ ENTRIES = {
     "text": ["name", "network", "sample", "parent", "sha256", "created", "celltally"],
     "number": ["diameter_px", "stride", "halo", "parameters", "channels", "format_version"],
     "list": ["training_data", "taught_by", "chosen_by"],
-    "table": ["config", "preprocessing", "training", "metrics", "files"],
+    "table": ["config", "preprocessing", "training", "metrics", "files", "learned"],
 }
 VALUES = {
     "text": "word",
@@ -154,7 +155,7 @@ WRONG = [
     for kind, names in ENTRIES.items()
     for name in names
     for other, value in VALUES.items()
-    if other != kind and not (other == "nothing" and name in {"parent", "halo"})
+    if other != kind and not (other == "nothing" and name in {"parent", "halo", "learned"})
 ]
 
 
@@ -169,6 +170,66 @@ def test_an_entry_of_another_type_is_one_sentence(folder, name, value):
     with pytest.raises(UserError, match=rf"cannot have .* as '{name}'; copy") as caught:
         read_record(folder)
     assert str(folder) in str(caught.value)
+
+
+LEARNED = Learned(
+    project="Wells",
+    by=("A. Person",),
+    date="2024-05-06T07:08+00:00",
+    images=3,
+    regions=7,
+    stated=1,
+    excluded=2,
+    dots=410,
+    corrected=33,
+    kept_back=2,
+    audits=0,
+    helped=True,
+    metrics={"mae_before": 9.5, "mae_after": 3},
+    new_prototypes=(32, 33),
+    looks=Appearances(("size", "colour"), (0.1, 0.1), ((2.0, 1.0), (2.5, 0.5)), ("a", "b")),
+)
+
+
+@pytest.mark.parametrize("helped", [True, False, None])
+def test_what_a_child_learned_from_is_read_as_it_was_written(folder, helped):
+    record = replace(read_record(folder), learned=replace(LEARNED, helped=helped))
+    (folder / "model.json").write_text(record.to_json())
+    assert read_record(folder).learned == record.learned
+
+
+def test_what_taught_may_look_like_nothing(folder):
+    change(folder, learned=asdict(replace(LEARNED, looks=None, new_prototypes=())))
+    assert read_record(folder).learned == replace(LEARNED, looks=None, new_prototypes=())
+
+
+def test_a_model_that_learned_nothing_of_a_person_says_nothing_of_it(folder):
+    record = read_record(folder)
+    assert record.learned is None
+    assert "learned" not in json.loads(record.to_json())
+    assert not record.has_base
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"images": "3"},
+        {"images": True},
+        {"helped": "yes"},
+        {"helped": 1},
+        {"by": "me"},
+        {"metrics": {"mae_before": None}},
+        {"new_prototypes": [1.5]},
+        {"looks": {}},
+        {"looks": {"names": ["size"], "least": [0.1], "points": [[1.0, 2.0]], "groups": ["a"]}},
+        {"looks": {"names": ["size"], "least": [0.1], "points": [], "groups": []}},
+        {"more": 1},
+    ],
+)
+def test_a_child_that_states_nonsense(folder, entries):
+    change(folder, learned=asdict(LEARNED) | entries)
+    with pytest.raises(UserError, match="copy the model again"):
+        read_record(folder)
 
 
 @pytest.mark.parametrize("content", [b"", WEIGHTS[:-1], b"N" + WEIGHTS[1:]])

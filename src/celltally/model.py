@@ -18,19 +18,24 @@ from torch import Tensor
 from celltally import __version__, preprocess, scale
 from celltally.card import render_card
 from celltally.errors import UserError
+from celltally.intervals import which_counts
 from celltally.networks import CountingNetwork, build, config_of
 from celltally.networks.registry import name_of
 from celltally.record import (
+    BASE,
     CALIBRATION,
     CARD,
     PROTOTYPES,
     RECORD,
+    REPLAY,
     WEIGHTS,
     ModelRecord,
     PrototypeRecord,
     calibration_json,
     canonical_json,
+    known_of,
     put_back,
+    read_base,
     read_calibration,
     read_prototypes,
     read_record,
@@ -58,6 +63,12 @@ class Model:
         One record per prototype; empty where the network has none.
     pictures
         PNG files of the folder ``prototypes``, by name.
+    base
+        The model that counts images unlike those that this one learned from, so that
+        learning from a few images spoils nothing elsewhere; None where this one counts all.
+    replay
+        Tensors that it is shown again while it learns (``learn.replay`` knows them); no part
+        of its identity.
     """
 
     network: CountingNetwork
@@ -66,6 +77,8 @@ class Model:
     calibration_sha256: str = ""
     prototypes: tuple[PrototypeRecord, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    base: Model | None = None
+    replay: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -82,9 +95,39 @@ class Model:
         """Nominal cell diameter at model scale."""
         return self.record.diameter_px
 
+    def counting(self, appearance: Mapping[str, float]) -> Model:
+        """Return the model whose network counts an image: this one, its base, or that one's.
+
+        Parameters
+        ----------
+        appearance
+            What the image looks like (``celltally.appearance``); empty for one that shows
+            nothing.
+        """
+        models = self.with_bases
+        return models[which_counts([known_of(m.record, m.calibration) for m in models], appearance)]
+
+    @property
+    def with_bases(self) -> tuple[Model, ...]:
+        """The model itself, its base, that one's base and so on."""
+        return (self, *(() if self.base is None else self.base.with_bases))
+
+    def made(self, model_sha256: str, calibration_sha256: str) -> bool:
+        """Whether a count is this model's, by itself or by a base, told by its two hashes."""
+        return model_sha256 == self.sha256 and calibration_sha256 in {
+            model.calibration_sha256 for model in self.with_bases
+        }
+
     @classmethod
     def from_network(
-        cls, network: CountingNetwork, *, name: str, diameter_px: float, **details: object
+        cls,
+        network: CountingNetwork,
+        *,
+        name: str,
+        diameter_px: float,
+        base: Model | None = None,
+        replay: Mapping[str, Tensor] | None = None,
+        **details: object,
     ) -> Model:
         """Make a model around a network, its weights rounded to what will be stored.
 
@@ -94,6 +137,8 @@ class Model:
             Moved to the CPU and rounded in place to half precision.
         name, diameter_px
             See ``ModelRecord``.
+        base, replay
+            See ``Model``.
         details
             Further fields of ``ModelRecord``.
         """
@@ -114,7 +159,8 @@ class Model:
             celltally=__version__,
             **details,  # type: ignore[arg-type]
         )
-        return cls(network, replace(record, sha256=_identity(record, network)))
+        record = replace(record, sha256=_identity(record, network, base))
+        return cls(network, record, base=base, replay=replay or {})
 
     def with_calibration(self, calibration: Calibration) -> Model:
         """Return the same model with another calibration; its identity stays."""
@@ -139,17 +185,7 @@ class Model:
         put_back(folder)
         if _is_foreign(folder):
             raise UserError(f"{folder} exists and is no model folder; choose another place")
-        record = replace(self.record, name=folder.name)
-        files = {WEIGHTS: save(_stored(self.network))}
-        if self.calibration is not None:
-            files[CALIBRATION] = calibration_json(self.calibration)
-        if self.prototypes:
-            records = [asdict(p) for p in self.prototypes]
-            files[PROTOTYPES] = (json.dumps(records, indent=1) + "\n").encode()
-            files |= {f"prototypes/{name}": png for name, png in self.pictures.items()}
-        files[CARD] = render_card(record, self.calibration).encode()
-        record = replace(record, files={name: sha256_of(data) for name, data in files.items()})
-        files[RECORD] = record.to_json().encode()
+        files, record = self._files(folder.name)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temp:
@@ -163,6 +199,27 @@ class Model:
             raise UserError(f"the model cannot be written to {folder} ({reason})") from None
         return replace(self, record=replace(record, path=folder))
 
+    def _files(self, name: str) -> tuple[dict[str, bytes], ModelRecord]:
+        """Files of the model's folder, by name, and the record among them."""
+        record = replace(self.record, name=name)
+        files = {WEIGHTS: save(_stored(self.network))}
+        if self.calibration is not None:
+            files[CALIBRATION] = calibration_json(self.calibration)
+        if self.prototypes:
+            records = [asdict(p) for p in self.prototypes]
+            files[PROTOTYPES] = (json.dumps(records, indent=1) + "\n").encode()
+            files |= {f"prototypes/{name}": png for name, png in self.pictures.items()}
+        if self.replay:
+            files[REPLAY] = save({name: t.contiguous() for name, t in sorted(self.replay.items())})
+        if self.base is not None:
+            # It keeps its name, so that whoever reads the folder knows which model it was.
+            older, _ = self.base._files(self.base.name)
+            files |= {f"{BASE}/{name}": data for name, data in older.items()}
+        files[CARD] = render_card(record, self.calibration).encode()
+        record = replace(record, files={name: sha256_of(data) for name, data in files.items()})
+        files[RECORD] = record.to_json().encode()
+        return files, record
+
     @classmethod
     def load(cls, folder: str | Path) -> Model:
         """Read a model folder: record first, then the network, then its weights.
@@ -172,8 +229,12 @@ class Model:
         UserError
             When a file is missing, altered, or does not fit the others.
         """
-        folder = Path(folder)
-        record = read_record(folder)
+        return cls._load(read_record(folder))
+
+    @classmethod
+    def _load(cls, record: ModelRecord) -> Model:
+        """Load what a verified record describes; nothing else of the folder is read."""
+        folder = record.path or Path()
         network = build(record.network, record.config)
         try:
             tensors = load_file(folder / WEIGHTS)
@@ -185,7 +246,9 @@ class Model:
                 "copy the model again"
             ) from None
         network.eval()
-        if _identity(record, network) != record.sha256:
+        older = read_base(record)
+        base = None if older is None else cls._load(older)
+        if _identity(record, network, base) != record.sha256:
             raise UserError(
                 f"{folder / RECORD} states another identity than its content has; "
                 "copy the model again"
@@ -196,11 +259,18 @@ class Model:
                 f"program's ({differing}), so its counts would be wrong; count with celltally "
                 f"{record.celltally or 'as it was then'} or train the model again"
             )
-        # Only what the record lists was verified, so nothing else is read.
         calibration, digest = read_calibration(folder) if record.is_calibrated else (None, "")
         prototypes = read_prototypes(folder) if PROTOTYPES in record.files else ()
-        pictures = _read_pictures(record, prototypes)
-        return cls(network, record, calibration, digest, prototypes, pictures)
+        return cls(
+            network=network,
+            record=record,
+            calibration=calibration,
+            calibration_sha256=digest,
+            prototypes=prototypes,
+            pictures=_read_pictures(record, prototypes),
+            base=base,
+            replay=_read_replay(record),
+        )
 
 
 def _preprocessing() -> dict[str, Any]:
@@ -261,6 +331,18 @@ def _read_pictures(record: ModelRecord, prototypes: Iterable[PrototypeRecord]) -
     return pictures
 
 
+def _read_replay(record: ModelRecord) -> dict[str, Tensor]:
+    """Tensors that are shown again; empty where the record lists none."""
+    if REPLAY not in record.files:
+        return {}
+    path = (record.path or Path()) / REPLAY
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"{path} is damaged ({line}); copy the model again") from None
+
+
 def _stored(network: CountingNetwork) -> dict[str, Tensor]:
     """Weights as they are stored: half precision, contiguous, sorted by name."""
     return {
@@ -269,18 +351,24 @@ def _stored(network: CountingNetwork) -> dict[str, Tensor]:
     }
 
 
-def _identity(record: ModelRecord, network: CountingNetwork) -> str:
-    """sha256 over what decides a count: network, config, preprocessing, diameter, weights."""
-    head = canonical_json(
-        {
-            "network": record.network,
-            "config": dict(record.config),
-            "preprocessing": dict(record.preprocessing),
-            "diameter_px": record.diameter_px,
-        }
-    )
+def _identity(record: ModelRecord, network: CountingNetwork, base: Model | None) -> str:
+    """sha256 over what decides a count.
+
+    Network, config, preprocessing, diameter, weights; with a base also that one's identity
+    and the looks by which the one or the other counts.
+    """
+    content: dict[str, Any] = {
+        "network": record.network,
+        "config": dict(record.config),
+        "preprocessing": dict(record.preprocessing),
+        "diameter_px": record.diameter_px,
+    }
+    if base is not None:
+        looks = None if record.learned is None else record.learned.looks
+        content["base"] = base.sha256
+        content["looks"] = None if looks is None else asdict(looks)
     weights = b"".join(
         canonical_json([name, str(t.dtype), list(t.shape)]) + t.numpy().tobytes()
         for name, t in _stored(network).items()
     )
-    return sha256_of(head + weights)
+    return sha256_of(canonical_json(content) + weights)

@@ -12,13 +12,19 @@ from torch import Tensor
 
 from celltally.devices import autocast, resolve_device
 from celltally.model import Model
-from celltally.network_input import as_batch, scaled_image, tiled_image, within_memory
+from celltally.network_input import (
+    ScaledImage,
+    as_batch,
+    scaled_image,
+    tiled_image,
+    within_memory,
+)
 from celltally.networks import CountingNetwork, HasPieces, Output
 from celltally.progress import drain
 from celltally.scale import density_grid, thumbnail
 from celltally.types import Prediction, Progress
 
-__all__ = ["infer", "iter_predict", "predict", "resolve_device"]
+__all__ = ["counting_note", "infer", "iter_predict", "predict", "resolve_device", "scaled_for"]
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -52,7 +58,8 @@ def iter_predict(
     Parameters
     ----------
     model
-        What counts.
+        What counts; an image unlike those that it learned from is counted by its base, if it
+        has one (``Model.counting``), with that one's calibration.
     pixels
         ``(H, W)`` or ``(H, W, 3)``, any numeric dtype.
     diameter_px
@@ -72,8 +79,8 @@ def iter_predict(
     """
     start = time.perf_counter()
     target = resolve_device(device)
-    plane = scaled_image(pixels, diameter_px, model.diameter_px)
-    grid = density_grid(plane.image_shape, plane.shape, model.network.stride)
+    plane, counting = scaled_for(model, pixels, diameter_px)
+    grid = density_grid(plane.image_shape, plane.shape, counting.network.stride)
     notes: tuple[str, ...] = ()
     if plane.values is None:
         # A constant image shows no cell, whatever a network makes of it.
@@ -81,7 +88,7 @@ def iter_predict(
         variance = density
     else:
         (density, log_variance), notes = yield from infer(
-            model.network, plane.values, device=target, tile=tile
+            counting.network, plane.values, device=target, tile=tile
         )
         variance = np.exp(log_variance)
     return Prediction(
@@ -92,13 +99,54 @@ def iter_predict(
         diameter_px=plane.diameter_px,
         model=model.name,
         model_sha256=model.sha256,
-        calibration=model.calibration,
-        calibration_sha256=model.calibration_sha256,
+        calibration=counting.calibration,
+        calibration_sha256=counting.calibration_sha256,
         statistics=plane.statistics,
         appearance=plane.appearance,
         image=image,
         seconds=time.perf_counter() - start,
-        notes=notes,
+        notes=(*counting_note(model, counting), *notes),
+    )
+
+
+def scaled_for(
+    model: Model, pixels: NDArray[np.generic], diameter_px: float | None
+) -> tuple[ScaledImage, Model]:
+    """Rescale a plane for the model that counts it, and say which one that is.
+
+    Parameters
+    ----------
+    model
+        The chosen one.
+    pixels, diameter_px
+        As of ``scaled_image``.
+
+    Returns
+    -------
+    plane
+        At the scale of
+    counting
+        the model itself or one of its bases, see ``Model.counting``.
+
+    Raises
+    ------
+    UserError
+        As ``scaled_image``.
+    """
+    plane = scaled_image(pixels, diameter_px, model.diameter_px)
+    counting = model.counting(plane.appearance)
+    if counting.diameter_px != model.diameter_px:
+        plane = scaled_image(pixels, plane.diameter_px, counting.diameter_px)
+    return plane, counting
+
+
+def counting_note(model: Model, counting: Model) -> tuple[str, ...]:
+    """Say that not the chosen model counts an image; nothing where it does."""
+    if counting is model:
+        return ()
+    return (
+        f"it was counted by {counting.name!r}, for it looks unlike the images that "
+        f"{model.name!r} learned from",
     )
 
 

@@ -18,6 +18,7 @@ from celltally.types import (
     Appearances,
     Audited,
     Calibration,
+    Known,
     Neighbours,
     RegionBin,
     RegionCalibration,
@@ -25,6 +26,7 @@ from celltally.types import (
 
 __all__ = [
     "FORMAT_VERSION",
+    "Learned",
     "ModelRecord",
     "PatchRecord",
     "PrototypeRecord",
@@ -32,7 +34,9 @@ __all__ = [
     "calibration_json",
     "calibration_of_json",
     "canonical_json",
+    "known_of",
     "put_back",
+    "read_base",
     "read_calibration",
     "read_prototypes",
     "read_record",
@@ -45,6 +49,9 @@ __all__ = [
 FORMAT_VERSION = 2
 RECORD, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.json"
 CARD, PROTOTYPES = "README.md", "prototypes/prototypes.json"
+#: Patches that are shown again while the model learns; the folder of the model that counts
+#: what is unlike the images that this one learned from.
+REPLAY, BASE = "replay.safetensors", "base"
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt")
 #: Ends the hidden name of a model that is being replaced.
 ASIDE = ".replaced"
@@ -107,6 +114,54 @@ class PrototypeRecord:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What a child learned from.
+
+    Attributes
+    ----------
+    project
+        Name of the project or of the data set; "" where that is not known.
+    by
+        People who reviewed.
+    date
+        ISO date and time, to the minute, UTC.
+    images
+        Number of images that the regions lie in.
+    regions, stated, excluded
+        Regions that taught: with dots, with only a stated count, excluded ones.
+    dots, corrected
+        Dots in these regions; how many of them a person added, moved or removed.
+    kept_back, audits
+        Regions that judged: reviewed ones of images that taught nothing, and random ones.
+    helped
+        Whether these are counted better than by the parent; None where nothing was kept back.
+    metrics
+        Figures, such as ``mae_before``, ``mae_after``, ``audit_mae_before``,
+        ``audit_mae_after`` (mean absolute errors of a region's count) and ``seconds``.
+    new_prototypes
+        Indices of the prototypes that were added.
+    looks
+        What the images look like that it learned from, or None where they show nothing.
+    """
+
+    project: str
+    by: tuple[str, ...]
+    date: str
+    images: int
+    regions: int
+    stated: int
+    excluded: int
+    dots: int
+    corrected: int
+    kept_back: int
+    audits: int
+    helped: bool | None
+    metrics: Mapping[str, float]
+    new_prototypes: tuple[int, ...] = ()
+    looks: Appearances | None = None
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """The content of ``model.json``.
 
@@ -136,8 +191,11 @@ class ModelRecord:
         Figures on validation images, by data set.
     parent
         sha256 of the model that this one was made from, or None.
+    learned
+        What it learned from a person's corrections; None for a model that did not.
     sha256
-        Identity: network, config, preprocessing, diameter and weights.
+        Identity: network, config, preprocessing, diameter and weights, and, of a model with a
+        base, the base's identity and the looks that decide which of the two counts.
     taught_by, chosen_by
         First 16 digits of the sha256 of every image file that it or the models that it
         was made from learned from, and of those that chose its weights.
@@ -167,6 +225,7 @@ class ModelRecord:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     parent: str | None = None
+    learned: Learned | None = None
     sha256: str = ""
     taught_by: tuple[str, ...] = ()
     chosen_by: tuple[str, ...] = ()
@@ -186,10 +245,22 @@ class ModelRecord:
         """Whether the folder holds a calibration."""
         return CALIBRATION in self.files
 
+    @property
+    def new_prototypes(self) -> tuple[int, ...]:
+        """Indices of the prototypes that it has and its parent had not."""
+        return () if self.learned is None else self.learned.new_prototypes
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the folder holds another model that counts what this one did not learn."""
+        return f"{BASE}/{RECORD}" in self.files
+
     def to_json(self) -> str:
         """Write the file's text."""
         content = asdict(self)
         del content["path"]
+        if self.learned is None:  # as it was before there were children
+            del content["learned"]
         return json.dumps(content, indent=1, sort_keys=False) + "\n"
 
 
@@ -215,8 +286,15 @@ def put_back(folder: Path) -> None:
             set_aside(folder).rename(folder)
 
 
-def read_record(folder: str | Path) -> ModelRecord:
+def read_record(folder: str | Path, *, own_name: bool = False) -> ModelRecord:
     """Read and verify a model folder's record.
+
+    Parameters
+    ----------
+    folder
+        The model folder.
+    own_name
+        Whether the model keeps the name that it was saved with and not the folder's.
 
     Raises
     ------
@@ -260,8 +338,10 @@ def read_record(folder: str | Path) -> ModelRecord:
         content["training_data"] = tuple(TrainingSet(**s) for s in content["training_data"])
         for name in ("taught_by", "chosen_by"):
             content[name] = tuple(content.get(name, ()))
+        if (learned := content.get("learned")) is not None:
+            content["learned"] = _learned(learned)
         record = ModelRecord(**content)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({_short(error)}); copy the model again") from None
     if not 0 < record.diameter_px <= sys.float_info.max:
         raise UserError(f"{path} states the diameter {record.diameter_px!r}; copy the model again")
@@ -274,7 +354,29 @@ def read_record(folder: str | Path) -> ModelRecord:
     except (OSError, ValueError, RuntimeError) as error:  # names that no file can have, too
         raise UserError(f"{folder} cannot be read ({_short(error)}); mend that") from None
     # A folder that was copied under another name is found by that name.
-    return replace(record, name=folder.resolve().name, path=folder)
+    name = record.name if own_name else folder.resolve().name
+    return replace(record, name=name, path=folder)
+
+
+def read_base(record: ModelRecord) -> ModelRecord | None:
+    """Record of the model that counts what a model did not learn; None where there is none.
+
+    Raises
+    ------
+    UserError
+        As ``read_record``.
+    """
+    if record.path is None or not record.has_base:
+        return None
+    return read_record(record.path / BASE, own_name=True)
+
+
+def known_of(record: ModelRecord, calibration: Calibration | None) -> Known:
+    """Return what the images look like that a model knows."""
+    return Known(
+        learned=None if record.learned is None else record.learned.looks,
+        seen=None if calibration is None else calibration.appearances,
+    )
 
 
 def read_calibration(folder: Path) -> tuple[Calibration | None, str]:
@@ -349,6 +451,12 @@ def _appearances(content: dict[str, Any]) -> Appearances:
     return known
 
 
+def _learned(content: dict[str, Any]) -> Learned:
+    tuples = {name: tuple(content.get(name, ())) for name in ("by", "new_prototypes")}
+    looks = content.get("looks")
+    return Learned(**content | tuples | {"looks": None if looks is None else _appearances(looks)})
+
+
 def _regions(content: dict[str, Any]) -> RegionCalibration:
     bins = tuple(RegionBin(**b | {"scores": tuple(b["scores"])}) for b in content["bins"])
     if not bins or bins[0].low > 0 or any(not b.scores for b in bins):
@@ -399,7 +507,7 @@ def _fits(value: Any, hint: Any) -> bool:
             and all(_fits(value[name], types[name]) for name in value)
         )
     if isinstance(value, bool) or hint is Any:
-        return hint is Any
+        return hint in (bool, Any)
     return isinstance(value, int | float if hint is float else hint)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Image",
     "Interval",
     "IntervalKind",
+    "Known",
     "Neighbours",
     "Prediction",
     "Progress",
@@ -415,6 +416,23 @@ class Audited:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the images look like that a model knows.
+
+    Attributes
+    ----------
+    learned
+        Those that it learned from when it was made from another; None for a model that was
+        not, or where they show nothing.
+    seen
+        The ``Calibration.appearances`` of its calibration; None without.
+    """
+
+    learned: Appearances | None
+    seen: Appearances | None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What was learned from images that chose nothing else (design §7).
 
@@ -507,9 +525,10 @@ class Prediction:
     diameter_px
         Cell diameter in image pixels that the image was rescaled by.
     model, model_sha256
-        Name and identity of the model.
+        Name and identity of the model that was chosen to count.
     calibration, calibration_sha256
-        The model's calibration, and its hash; None and "" where it has none.
+        The calibration of the model that counted (``Model.counting``), and its hash; None and
+        "" where it has none.
     statistics
         Figures of the image (contrast, focus, …) that ``calibration.ranges``
         bounds.

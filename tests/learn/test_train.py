@@ -10,6 +10,7 @@ from celltally.learn import train as train_module
 from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.fit import FitConfig
 from celltally.learn.push import Projection
+from celltally.learn.replay import replay_patches
 from celltally.learn.seen import image_hash
 from celltally.learn.train import iter_train, make_plan, possible_stages
 from celltally.learn.validate import validate
@@ -286,6 +287,38 @@ def test_a_name_that_is_not_always_cc0_shows_no_pixels(train, dataset_folder, tm
     assert not model.pictures
     licences = {(s.name, s.licence) for s in model.record.training_data}
     assert licences == {("set", "CC0 1.0"), ("set", "ask")}
+
+
+def test_a_model_keeps_patches_of_what_it_learned_from(train, data, tmp_path):
+    model = drain(train(data))
+    loaded = Model.load(tmp_path / "model")
+    patches = replay_patches(loaded.replay)
+    assert len(patches) == 5  # images that taught, each smaller than a patch
+    assert {patch.dataset for patch in patches} == {"blobs"}
+    assert all(torch.equal(loaded.replay[name], model.replay[name]) for name in model.replay)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "patches kept: 5 of blobs (CC0 1.0), in replay.safetensors" in card
+
+
+def test_pixels_of_the_users_own_may_be_kept_and_others_not(train, dataset_folder, tmp_path):
+    own = dataset_folder("own", [4, 6, 5, 3], licence="the user's own")
+    other = dataset_folder("other", [4, 6, 5, 3], licence="for research")
+    model = drain(train([own, other]))
+    assert {patch.dataset for patch in replay_patches(model.replay)} == {"own"}
+    alone = drain(train([other], out="alone"))
+    assert not alone.replay
+    assert not (tmp_path / "alone" / "replay.safetensors").exists()
+    assert "patches kept" not in alone.record.training
+
+
+def test_a_child_keeps_its_parents_patches_too(train, dataset_folder, tmp_path):
+    drain(train(dataset_folder("first", [4, 6, 5, 3]), out="parent"))
+    second = dataset_folder("second", [2, 3, 4, 6])
+    child = drain(
+        train(second, out="child", start=tmp_path / "parent", steps=1, network_config=None)
+    )
+    assert {patch.dataset for patch in replay_patches(child.replay)} == {"first", "second"}
+    assert "of first (CC0 1.0)" in child.record.training["patches kept"]
 
 
 def test_counts_only_data_train(train, dataset_folder):

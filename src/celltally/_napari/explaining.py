@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from celltally.explain.overview import Overview
     from celltally.explain.saliency import Saliency
     from celltally.explain.similarity import Similarities, Window
+    from celltally.model import Model
     from celltally.network_input import ScaledImage
 
 __all__ = [
@@ -43,10 +44,13 @@ class Prototypes:
         ``cell`` or ``background`` for each prototype; empty for a model without.
     patches
         Training patches of each whose pixels may be shown, best first.
+    new
+        Numbers of those that came when the model learned from corrections.
     """
 
     kinds: tuple[str, ...]
     patches: tuple[tuple[Patch, ...], ...] = ()
+    new: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -62,19 +66,21 @@ def most_cells(prototypes: int) -> int:
 
 
 def prototypes_job(counted: PlaneCount) -> Generator[Progress, None, Prototypes]:
-    """Read what the model of a count compares places with."""
+    """Read what the model that counted (it may be a base) compares places with."""
     yield Progress(0, 0, "Loading the model")
     preload_torch()
     from celltally.explain.gallery import training_patches
     from celltally.networks import HasPrototypes
 
-    model = load_again(counted.prediction.model, counted.prediction.model_sha256)
+    prediction = counted.prediction
+    chosen = load_again(prediction.model, prediction.model_sha256)
+    model = chosen.counting(prediction.appearance)
     if not isinstance(model.network, HasPrototypes):
         return Prototypes(())
     kinds = model.network.prototype_kinds
     patches = [training_patches(record, model.pictures) for record in model.prototypes]
     patches += [()] * (len(kinds) - len(patches))  # a model without a gallery
-    return Prototypes(kinds, tuple(patches))
+    return Prototypes(kinds, tuple(patches), frozenset(model.record.new_prototypes))
 
 
 def overview_job(counted: PlaneCount, held: Held) -> Generator[Progress, None, Overview]:
@@ -85,7 +91,7 @@ def overview_job(counted: PlaneCount, held: Held) -> Generator[Progress, None, O
 
     prediction = counted.prediction
     model = load_again(prediction.model, prediction.model_sha256)
-    yield from _rescale(counted, held, model.diameter_px)
+    yield from _rescale(counted, held, model)
     found = yield from iter_overview(
         model, held.scaled, keep_megabytes=MOST_MEGABYTES, image=prediction.image
     )
@@ -105,7 +111,7 @@ def window_job(
 
     prediction = counted.prediction
     model = load_again(prediction.model, prediction.model_sha256)
-    yield from _rescale(counted, held, model.diameter_px)
+    yield from _rescale(counted, held, model)
     found = yield from iter_similarities(
         model, held.scaled, window=window, tile=TILE, image=prediction.image
     )
@@ -113,13 +119,13 @@ def window_job(
     return found
 
 
-def _rescale(counted: PlaneCount, held: Held, nominal_px: float) -> Generator[Progress, None, None]:
-    from celltally.network_input import scaled_image
+def _rescale(counted: PlaneCount, held: Held, model: Model) -> Generator[Progress, None, None]:
+    from celltally.predict import scaled_for
 
     if held.scaled is None:
         yield Progress(0, 0, "Reading the image")
         pixels = counted.plane.read()
-        held.scaled = scaled_image(pixels, counted.prediction.diameter_px, nominal_px)
+        held.scaled, _ = scaled_for(model, pixels, counted.prediction.diameter_px)
     yield Progress(0, 0, "Explaining")
 
 

@@ -26,6 +26,7 @@ TIP = (
     "of the image that are most like each prototype."
 )
 KEYS = "Arrow keys choose another; with Ctrl or Shift several."
+NEW = ", new: the model learned it from corrected images"
 TITLES = {
     "cell": "Cell prototypes (red)",
     "background": "Background prototypes (blue)",
@@ -132,6 +133,7 @@ class GallerySection(Section):
                     numbers,
                     [own[0].picture if own else None for own in patches],
                     [self._tip(k) for k in numbers],
+                    prototypes.new,
                 )
         if not self._explainer.running:
             self.run.button.setVisible(known.overview is None)
@@ -177,7 +179,8 @@ class GallerySection(Section):
     def _tip(self, number: int) -> str:
         prototypes = self._explainer.known.prototypes
         kind = prototypes.kinds[number] if prototypes is not None else ""
-        return f"{kind.capitalize()} prototype p{number}. {KEYS}"
+        new = prototypes is not None and number in prototypes.new
+        return f"{kind.capitalize()} prototype p{number}{NEW if new else ''}. {KEYS}"
 
     def _show_detail(self) -> None:
         """Show the pictures of the one that is chosen, and what it adds to the count."""
@@ -190,6 +193,7 @@ class GallerySection(Section):
             return
         kind = known.prototypes.kinds[one]
         words = f"{kind.capitalize()} prototype p{one}"
+        words += f"{NEW}," if one in known.prototypes.new else ""
         if known.overview is not None:
             parts = known.overview.contributions
             verb = "adds" if parts.values[one] >= 0 else "takes off"

@@ -14,8 +14,16 @@ from celltally._napari.counting import Looked, list_models_job
 from celltally._napari.grouped_box import GroupedBox
 from celltally._napari.jobs import Jobs, sentence
 from celltally.errors import UserError
+from celltally.intervals import which_counts
 from celltally.published import PUBLISHED
-from celltally.record import ModelRecord, PatchRecord, read_calibration, read_prototypes
+from celltally.record import (
+    ModelRecord,
+    PatchRecord,
+    known_of,
+    read_base,
+    read_calibration,
+    read_prototypes,
+)
 from celltally.types import Calibration
 
 __all__ = ["ModelSection"]
@@ -36,7 +44,7 @@ class ModelSection(Section):
     def __init__(self, jobs: Jobs) -> None:
         super().__init__("Model")
         self._jobs = jobs
-        self._calibration: Calibration | None = None
+        self._lineup: list[tuple[ModelRecord, Calibration | None]] = []
         self.loading = self._brief = False
         self._trouble = ""
         self._wanted: str | None = None
@@ -73,11 +81,16 @@ class ModelSection(Section):
 
     def warn(self, diameter_px: float | None, looked: Looked | None = None) -> None:
         """Show what to know before counting cells of this diameter in the image looked at."""
-        record = self.record
-        warnings = (
-            checks.model_warnings(record, diameter_px, self._calibration, looked) if record else ()
-        )
+        record, calibration = self.record, self._counting(looked)
+        warnings = checks.model_warnings(record, diameter_px, calibration, looked) if record else ()
         hint(self.warning, "\n".join(warnings))
+
+    def _counting(self, looked: Looked | None) -> Calibration | None:
+        """Calibration of the model that would count: a base, where the image is like its own."""
+        if not self._lineup:
+            return None
+        known = [known_of(record, calibration) for record, calibration in self._lineup]
+        return self._lineup[which_counts(known, looked.appearance if looked else {})][1]
 
     def show_briefly(self, brief: bool) -> None:
         """Leave room for what comes below: of the card the first sentence, and no pictures.
@@ -97,6 +110,11 @@ class ModelSection(Section):
             self.model_box.clear()
             self.model_box.addItem("looking for models…")
         self._jobs.start(list_models_job, on_done=self._found, on_failed=self._failed)
+
+    def choose(self, name: str) -> None:
+        """List the models at hand, and choose one of them by name."""
+        self.reload()
+        self._wanted = name
 
     def _failed(self, error: Exception) -> None:
         self._found([])
@@ -130,10 +148,10 @@ class ModelSection(Section):
     def _chosen(self, index: int = 0) -> None:
         record = self.record
         self._brief, self._trouble = False, ""
-        self._calibration, patches = None, []
+        self._lineup, patches = [], []
         if record is not None and record.path is not None:
             try:
-                self._calibration, _ = read_calibration(record.path)
+                self._lineup = lineup(record)
                 patches = pictured(record)
             except UserError as error:
                 self._trouble = sentence(error)
@@ -179,6 +197,16 @@ class ModelSection(Section):
             self.pictures.append(picture)
         self._gallery = spread(*self.pictures, QWidget(), stretch=len(self.pictures))
         self.column.insertWidget(self.column.indexOf(self.looks_for) + 1, self._gallery)
+
+
+def lineup(record: ModelRecord) -> list[tuple[ModelRecord, Calibration | None]]:
+    """Return records of a model, its base, that one's base and so on, with calibrations."""
+    found: list[tuple[ModelRecord, Calibration | None]] = []
+    model: ModelRecord | None = record
+    while model is not None and model.path is not None:
+        found.append((model, read_calibration(model.path)[0]))
+        model = read_base(model)
+    return found
 
 
 def pictured(record: ModelRecord) -> list[tuple[str, PatchRecord]]:

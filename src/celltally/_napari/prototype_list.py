@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from celltally._napari.colours import KINDS
 
 __all__ = ["PrototypeList", "framed"]
 
-#: Side of a picture, and what it takes with its number and the gap, in pixels.
-SIDE, CELL = 32, QSize(38, 50)
+#: Side of a picture, and what it takes with its number and the gap, in pixels; where some are
+#: marked as new.
+SIDE, CELL, WIDE_CELL = 32, QSize(38, 50), QSize(54, 50)
 #: Share of a picture that a cell diameter takes.
 DIAMETER = 0.25
 _ADDING = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
@@ -59,8 +60,17 @@ class PrototypeList(QListWidget):
         numbers: Sequence[int],
         pictures: Sequence[NDArray[np.uint8] | None],
         tips: Sequence[str],
+        new: Container[int] = (),
     ) -> None:
-        """Show prototypes; what was chosen stays chosen where it is still there."""
+        """Show prototypes; what was chosen stays chosen where it is still there.
+
+        Parameters
+        ----------
+        numbers, pictures, tips
+            Of each.
+        new
+            Numbers of those that are marked as new.
+        """
         if [self.item(row).data(Qt.ItemDataRole.UserRole) for row in range(self.count())] != list(
             numbers
         ):
@@ -75,8 +85,10 @@ class PrototypeList(QListWidget):
                 self._show_picture(row, None)
         for row, (picture, tip) in enumerate(zip(pictures, tips, strict=True)):
             self.item(row).setToolTip(tip)
+            self.item(row).setText(f"p{numbers[row]}{' new' if numbers[row] in new else ''}")
             if picture is not self._pictures[row]:
                 self._show_picture(row, picture)
+        self.setGridSize(WIDE_CELL if any(number in new for number in numbers) else CELL)
         self._fit()
 
     def _show_picture(self, row: int, picture: NDArray[np.uint8] | None) -> None:
@@ -104,7 +116,7 @@ class PrototypeList(QListWidget):
         self._fit()
 
     def _fit(self) -> None:
-        columns = max(1, (self.width() - 4) // CELL.width())
+        columns = max(1, (self.width() - 4) // self.gridSize().width())
         rows = -(-self.count() // columns)
         self.setFixedHeight(rows * CELL.height() + 4)
 

@@ -122,7 +122,7 @@ def sheet_job(store: Store, path: Path) -> Generator[Progress, None, str]:
     rows = yield from _rows(store)
     from celltally.project.sheet import write_csv
 
-    write_csv(path, rows)
+    write_csv(path, rows, lineages=_lineages(store))
     return f"Saved {path.name}."
 
 
@@ -143,12 +143,14 @@ def excel_job(
     from celltally.project.study_groups import groups
 
     yield Progress(0, 0, "writing the Excel file")
+    made = _lineages(store)
     write_excel(
         path,
         rows,
         groups=groups(rows, by),
-        methods=methods(store, rows, agreed),
+        methods=methods(store, rows, agreed, lineages=made),
         log=history(store),
+        lineages=made,
     )
     return f"Saved {path.name}."
 
@@ -158,7 +160,7 @@ def methods_job(store: Store, agreed: Agreed | None = None) -> Generator[Progres
     rows = yield from _rows(store)
     from celltally.project.methods import methods
 
-    return methods(store, rows, agreed)
+    return methods(store, rows, agreed, lineages=_lineages(store))
 
 
 def training_job(store: Store, folder: Path) -> Generator[Progress, None, str]:
@@ -183,6 +185,14 @@ def _rows(store: Store) -> Generator[Progress, None, Any]:
 
     fresh = yield from iter_refresh(store)
     return study.rows(store, fresh=fresh)
+
+
+def _lineages(store: Store) -> dict[str, str]:
+    """Where the models come from that counted, by their sha256."""
+    from celltally import zoo
+    from celltally.project.lineage import lineages
+
+    return lineages(store, zoo.available())
 
 
 def _images(n: int) -> str:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celltally import intervals
 from celltally.batch.diameter import iter_common_diameter
+from celltally.batch.one_plane import iter_count_plane
 from celltally.batch.settings import Settings
-from celltally.density import dots_from_prediction, threshold_for_count
-from celltally.density.stacks import join_dots
 from celltally.errors import UserError, failure
 from celltally.io import guess_channel, iter_project, planes_along, read_image, select_pixels
-from celltally.io.planes import iter_depths, look_around
 from celltally.progress import relay
-from celltally.project.counts import StoredCount, add_prediction, in_force, latest_counts
+from celltally.project.counts import StoredCount, in_force, latest_counts
 from celltally.project.images import ImageEntry, all_images
-from celltally.project.propose import Proposal, propose
+from celltally.project.new_counts import NewCount, keep_counts, proposed
+from celltally.project.propose import Proposal
 from celltally.project.store import Store
 from celltally.project.study import is_missing
-from celltally.project.work import load_work, record
-from celltally.types import Dots, Image, Prediction, Progress
+from celltally.project.work import load_work
+from celltally.types import Image, Progress
 
 if TYPE_CHECKING:
     from celltally.model import Model
@@ -225,96 +223,51 @@ class _Counting:
         self, image: Image, t: int, planes: Sequence[int]
     ) -> Generator[Progress, None, Proposal]:
         """Count a time point, keep it and propose its dots."""
-        from celltally.predict import iter_predict
-
-        how = self._settings.z_stack
-        channel = self._settings.channel
-        counted: list[tuple[int, Prediction, Dots, float]] = []
-        for z in planes if how == "merged" else planes[:1]:
-            if how == "projection":
-                pixels = yield from iter_project(image, channel=channel, t=t, z=planes)
-            else:
-                pixels = self._plane(image, t, z)
-            prediction = yield from iter_predict(
+        settings = self._settings
+        how = settings.z_stack
+        places = planes if how == "merged" else planes[:1]
+        counts = []
+        for z in places:
+            prediction, found = yield from iter_count_plane(
                 self._model,
-                pixels,
+                image,
+                name=self._entry.name,
+                channel=settings.channel,
+                t=t,
+                z=z,
+                projected=planes if how == "projection" else None,
                 diameter_px=self._diameter,
-                device=self._settings.device,
-                image=self._entry.name,
+                device=settings.device,
             )
-            found = dots_from_prediction(prediction, -np.inf)
-            found = found[np.argsort(-found.score, kind="stable")]
-            n = len(found)
-            depth = np.full(n, z, dtype=np.int64)
-            if how == "projection":
-                window = look_around(prediction.diameter_px)
-                depth = yield from iter_depths(
-                    image, found.yx, channel=channel, t=t, z=planes, window_px=window
+            counts.append(
+                NewCount.of(
+                    prediction,
+                    found,
+                    threshold=self._threshold,
+                    level=settings.level,
+                    t=t,
+                    z=0 if how == "projection" else z,
+                    z_method=how,
+                    channel=_channel_text(image, settings.channel),
+                    merged=tuple(places) if how == "merged" else (),
                 )
-            found = replace(found, t=np.full(n, t, dtype=np.int64), z=depth)
-            usual = threshold_for_count(found.score, prediction.count)
-            counted.append((0 if how == "projection" else z, prediction, found, usual))
+            )
         try:
-            return self._keep(image, t, counted)
+            return self._keep(t, counts)
         except UserError as error:
             raise _ProjectError(error) from error
 
-    def _keep(
-        self, image: Image, t: int, counted: Sequence[tuple[int, Prediction, Dots, float]]
-    ) -> Proposal:
-        settings, store, entry = self._settings, self._store, self._entry
-        last = counted[-1][1]
-        chosen = [
-            found[found.score >= np.float32(self._at(usual))] for _, _, found, usual in counted
-        ]
+    def _keep(self, t: int, counts: Sequence[NewCount]) -> Proposal:
+        store, entry = self._store, self._entry
         work = load_work(store, entry.id)
-        planes: list[tuple[int, int | None]] = [(t, z) for z, _, _, _ in counted]
-        if settings.z_stack == "projection":
-            planes = [(t, None)]
-        elif settings.z_stack == "merged" or self._was_counted_otherwise(t):
-            # What was proposed in other planes goes as well: merged, it would be cells, too.
-            old = work.dots[(work.dots.t == t) & (work.dots.state == "proposed")]
-            planes += [(t, z) for z in np.unique(old.z).tolist() if (t, z) not in planes]
-        proposal = propose(work, join_dots(chosen), last.diameter_px, planes=planes)
-        detail = {
-            "model": last.model,
-            "model_sha256": last.model_sha256,
-            "diameter_px": round(last.diameter_px, 3),
-            "t": t,
-            "z_method": settings.z_stack,
-            "proposals": proposal.text,
-        }
-        with store.write():  # all planes with their dots, or nothing of it
-            record(store, entry.id, replace(proposal.edit, action="count"), detail=detail)
-            for z, prediction, found, usual in counted:
-                calibration = prediction.calibration
-                like = None
-                if calibration is not None and calibration.ranges:
-                    like = not intervals.unlike(prediction, calibration)
-                add_prediction(
-                    store,
-                    entry.id,
-                    prediction,
-                    intervals.of(prediction, settings.level),
-                    found,
-                    threshold=self._at(usual),
-                    default_threshold=usual,
-                    t=t,
-                    z=z,
-                    z_method=settings.z_stack,
-                    channel=_channel_text(image, settings.channel),
-                    in_distribution=like,
-                    merged=[place for place, *_ in counted] if settings.z_stack == "merged" else (),
-                )
+        proposal = proposed(work, counts, otherwise=self._was_counted_otherwise(t))
+        keep_counts(store, entry.id, counts, proposal)
         return proposal
 
     def _was_counted_otherwise(self, t: int) -> bool:
         """Whether a projection or merged planes were counted last, and are not now."""
         counts = in_force(latest_counts(self._store, [self._entry.id]))
         return any(c.t == t and c.z_method not in ("plane", self._settings.z_stack) for c in counts)
-
-    def _at(self, usual: float) -> float:
-        return usual if self._threshold is None else self._threshold
 
 
 def _channel_text(image: Image, channel: int | str | None) -> str:

@@ -104,7 +104,8 @@ def explain(
         except KeyboardInterrupt:
             say("Stopped; nothing was written.")
             raise typer.Exit(INTERRUPTED) from None
-        notes = (*found.notes, *_write(out, found, loaded, places))
+        counting = loaded.counting(found.appearance)
+        notes = (*found.notes, *_write(out, found, counting, places))
     _print(found, out, places, as_json)
     for note in notes:
         say(note)
@@ -172,7 +173,7 @@ def _write(
     trained += [()] * (len(kinds) - len(trained))
     rows = [own or image for own, image in zip(trained, found.patches, strict=True)]
     title = (
-        f"Prototypes of the model {found.model}, and the similarity to each: training patches,\n"
+        f"Prototypes of the model {model.name}, and the similarity to each: training patches,\n"
         f"or, where these may not be shown, the patches of {found.image} that are most like it.\n"
         "A ring is a cell diameter wide, around the place itself; the rest is its surroundings."
     )
@@ -186,7 +187,9 @@ def _write(
             boxes = pd.DataFrame([asdict(box) for box in found.boxes], columns=columns)
             boxes.to_csv(fresh / BOXES, index=False)
             table.to_csv(fresh / CONTRIBUTIONS, index=False)
-            notes = write_gallery(fresh / GALLERY, rows, kinds, title)
+            notes = write_gallery(
+                fresh / GALLERY, rows, kinds, title, new=model.record.new_prototypes
+            )
             for file in sorted(fresh.iterdir()):
                 file.replace(out / file.name)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,12 @@ def training_patches(record: PrototypeRecord, pictures: Mapping[str, bytes]) -> 
 
 
 def write_gallery(
-    path: Path, rows: Sequence[Sequence[Patch]], kinds: Sequence[str], title: str
+    path: Path,
+    rows: Sequence[Sequence[Patch]],
+    kinds: Sequence[str],
+    title: str,
+    *,
+    new: Container[int] = (),
 ) -> tuple[str, ...]:
     """Draw every prototype with its patches: cell prototypes left, background ones right.
 
@@ -134,6 +139,8 @@ def write_gallery(
         ``cell`` or ``background`` for each.
     title
         What it is a gallery of.
+    new
+        Numbers of the prototypes that are marked as new.
 
     Returns
     -------
@@ -159,7 +166,7 @@ def write_gallery(
             figure.text(
                 left / width,
                 (top - _LINE) / height,
-                f"p{k} · {kinds[k]}",
+                f"p{k} · {kinds[k]}{' · new' if k in new else ''}",
                 color=COLOURS[kinds[k]],
                 fontsize=9,
                 fontweight="bold",

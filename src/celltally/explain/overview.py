@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from celltally.explain.gallery import PATCHES, Patch, patch_picture
 from celltally.explain.greatest import Greatest
 from celltally.explain.similarity import Similarities, check_prototypes, compare_tiles
 from celltally.model import Model
-from celltally.network_input import ScaledImage, scaled_image, within_memory
+from celltally.network_input import ScaledImage, within_memory
 from celltally.networks import HasPrototypes
+from celltally.predict import counting_note, scaled_for
 from celltally.progress import drain
 from celltally.scale import density_grid
 from celltally.types import Grid, Progress
@@ -53,7 +54,10 @@ class Overview:
     diameter_px
         Cell diameter in image pixels that the image was rescaled by.
     model, model_sha256, image
-        Names of the model and of the image, and the model's identity.
+        Names of the chosen model and of the image, and the model's identity.
+    appearance
+        What the image looks like: ``Model.counting`` gives with it the model whose prototypes
+        these are.
     notes
         Sentences that the user should read (smaller tiles, other device, …).
     """
@@ -69,6 +73,7 @@ class Overview:
     model: str
     model_sha256: str
     image: str = ""
+    appearance: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -112,9 +117,11 @@ def iter_overview(
     Parameters
     ----------
     model
-        One whose network has prototypes.
+        One whose network has prototypes; those of its base are explained where that one counts
+        the image (``Model.counting``).
     pixels
-        ``(H, W)`` or ``(H, W, 3)``, any numeric dtype; or the ``ScaledImage`` made of them.
+        ``(H, W)`` or ``(H, W, 3)``, any numeric dtype; or the ``ScaledImage`` that
+        ``scaled_for`` made of them.
         An image that shows nothing is like nothing: it has no boxes, no patches, and all
         contributions are zero, as its count is.
     places
@@ -133,11 +140,12 @@ def iter_overview(
     UserError
         For a model without prototypes, a place outside the image, and as ``iter_predict``.
     """
-    network = check_prototypes(model)
     target = resolve_device(device)
-    plane = pixels
-    if not isinstance(plane, ScaledImage):
-        plane = scaled_image(plane, diameter_px, model.diameter_px)
+    if isinstance(pixels, ScaledImage):
+        plane, counting = pixels, model.counting(pixels.appearance)
+    else:
+        plane, counting = scaled_for(model, pixels, diameter_px)
+    network = check_prototypes(counting)
     grid = density_grid(plane.image_shape, plane.shape, network.stride)
     kinds = network.prototype_kinds
     cells = [_cell(place, grid, plane.image_shape) for place in places]
@@ -169,7 +177,7 @@ def iter_overview(
         floor = FLOOR * float(network.similarities(torch.zeros(1, 1, 1, 1)))
         for k, top in enumerate(seen.tops):
             boxes += boxes_of(top, floor, k, kinds[k], grid)
-            patches[k] = _patches(top, plane, grid, network.stride, model.diameter_px)
+            patches[k] = _patches(top, plane, grid, network.stride, counting.diameter_px)
             yield Progress(k + 1, len(kinds), "drawing boxes")
     found = None
     if seen.maps is not None:
@@ -198,7 +206,8 @@ def iter_overview(
         model=model.name,
         model_sha256=model.sha256,
         image=image,
-        notes=notes,
+        appearance=plane.appearance,
+        notes=(*counting_note(model, counting), *notes),
     )
 
 

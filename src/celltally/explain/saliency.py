@@ -19,8 +19,9 @@ from torch import Tensor
 
 from celltally.devices import resolve_device
 from celltally.model import Model
-from celltally.network_input import as_batch, scaled_image, tiled_image, within_memory
+from celltally.network_input import as_batch, tiled_image, within_memory
 from celltally.networks import CountingNetwork
+from celltally.predict import counting_note, scaled_for
 from celltally.progress import drain
 from celltally.scale import density_grid, thumbnail
 from celltally.types import Grid, Progress
@@ -51,7 +52,7 @@ class Saliency:
         Integral of the density, never below zero, as ``predict`` gives it but for the
         precision of its arithmetic.
     model, model_sha256
-        Name and identity of the model.
+        Name and identity of the model that was chosen to count.
     image
         Name of the image.
     diameter_px
@@ -108,7 +109,7 @@ def iter_saliency(
     Parameters
     ----------
     model
-        What counted.
+        What counted; its base is explained where that one did (``Model.counting``).
     pixels
         ``(H, W)`` or ``(H, W, 3)``, any numeric dtype. A constant image has zeros.
     diameter_px
@@ -127,11 +128,11 @@ def iter_saliency(
         the smallest tile does not fit into the memory.
     """
     target = resolve_device(device)
-    plane = scaled_image(pixels, diameter_px, model.diameter_px)
+    plane, counting = scaled_for(model, pixels, diameter_px)
     values, count = np.zeros(plane.shape, dtype=np.float32), 0.0
     notes: tuple[str, ...] = ()
     if plane.values is not None:
-        scaled, network = plane.values, _frozen(model.network)
+        scaled, network = plane.values, _frozen(counting.network)
         whole = network.halo is None
         (gradient, count), notes = yield from within_memory(
             lambda where, side: _tile_by_tile(network, scaled, where, side),
@@ -151,7 +152,7 @@ def iter_saliency(
         model_sha256=model.sha256,
         image=image,
         diameter_px=plane.diameter_px,
-        notes=notes,
+        notes=(*counting_note(model, counting), *notes),
     )
 
 

@@ -24,11 +24,11 @@ from celltally.network_input import (
     ScaledImage,
     TiledImage,
     as_batch,
-    scaled_image,
     tiled_image,
     within_memory,
 )
 from celltally.networks import HasPrototypes
+from celltally.predict import scaled_for
 from celltally.progress import drain
 from celltally.scale import density_grid, thumbnail
 from celltally.types import Grid, Progress
@@ -76,7 +76,7 @@ class Similarities:
         Whether all prototypes of the model are there, so that contributions add up to the
         density.
     model, model_sha256, image
-        Names of the model and of the image, and the model's identity.
+        Names of the chosen model and of the image, and the model's identity.
     """
 
     values: NDArray[np.float32]
@@ -192,11 +192,13 @@ def iter_similarities(
     Parameters
     ----------
     model
-        One whose network has prototypes.
+        One whose network has prototypes; those of its base are compared where that one counts
+        the image (``Model.counting``).
     pixels
-        ``(H, W)`` or ``(H, W, 3)``, any numeric dtype; or the ``ScaledImage`` that was made
-        of them, where several windows of an image are asked for. An image that shows nothing
-        is given to no network: similarities and bias are zero, as its density is.
+        ``(H, W)`` or ``(H, W, 3)``, any numeric dtype; or the ``ScaledImage`` that
+        ``scaled_for`` made of them, where several windows of an image are asked for. An image
+        that shows nothing is given to no network: similarities and bias are zero, as its
+        density is.
     prototypes
         Numbers of those that are asked for; None for all.
     window
@@ -216,18 +218,19 @@ def iter_similarities(
         nothing of the image, maps that would not fit into the memory, and as
         ``iter_predict``.
     """
-    network = check_prototypes(model)
+    target = resolve_device(device)
+    if isinstance(pixels, ScaledImage):
+        plane, counting = pixels, model.counting(pixels.appearance)
+    else:
+        plane, counting = scaled_for(model, pixels, diameter_px)
+    network = check_prototypes(counting)
     kinds = network.prototype_kinds
     chosen = tuple(range(len(kinds))) if prototypes is None else tuple(prototypes)
     if wrong := [k for k in chosen if not 0 <= k < len(kinds)]:
         raise UserError(
-            f"the model {model.name!r} has no prototype {wrong[0]}; they are numbered from 0 to "
+            f"the model {counting.name!r} has no prototype {wrong[0]}; they are numbered from 0 to "
             f"{len(kinds) - 1}"
         )
-    target = resolve_device(device)
-    plane = pixels
-    if not isinstance(plane, ScaledImage):
-        plane = scaled_image(plane, diameter_px, model.diameter_px)
     whole = density_grid(plane.image_shape, plane.shape, network.stride)
     cells = (0, 0, *whole.shape) if window is None else _cells_of(window, whole)
     shape = (cells[2] - cells[0], cells[3] - cells[1])

@@ -2,6 +2,7 @@
 
 from celltally.intervals.aleatoric import Scale, fit_scale
 from celltally.intervals.audit import AuditedTotal, audited_total
+from celltally.intervals.belonging import which_counts
 from celltally.intervals.conformal import MIN_GROUPS, calibrate, score_quantile
 from celltally.intervals.corrected import Corrected, Measured, corrected, measure
 from celltally.intervals.likeness import MOST_APPEARANCES, known_appearances, likeness_score
@@ -13,6 +14,7 @@ from celltally.intervals.recalibrate import (
     recalibrate,
     still_needed,
     summarise_audits,
+    unmeasured,
 )
 from celltally.intervals.uncertainty import uncertainty
 
@@ -43,4 +45,6 @@ __all__ = [
     "summarise_audits",
     "uncertainty",
     "unlike",
+    "unmeasured",
+    "which_counts",
 ]

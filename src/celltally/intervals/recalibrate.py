@@ -48,6 +48,7 @@ __all__ = [
     "recalibrate",
     "still_needed",
     "summarise_audits",
+    "unmeasured",
 ]
 
 #: The level at which intervals are compared.
@@ -201,7 +202,7 @@ def recalibrate(
             raise UserError(
                 f"an audit of {audit.image} has a count that is no number of cells; leave it out"
             )
-    base = _unmeasured() if parent is None else parent
+    base = unmeasured() if parent is None else parent
     calibration = _recalibrated(base, audits, [_hardness(base, audit) for audit in audits])
     assert calibration.audits is not None
     return replace(
@@ -278,7 +279,7 @@ def summarise_audits(parent: Calibration | None, audits: Sequence[Audit]) -> Aud
     UserError
         As ``recalibrate``.
     """
-    base = _unmeasured() if parent is None else parent
+    base = unmeasured() if parent is None else parent
     made = recalibrate(parent, audits)
     hardness = [_hardness(base, audit) for audit in audits]
     seen = list(zip(audits, hardness, strict=True))
@@ -306,7 +307,7 @@ def summarise_audits(parent: Calibration | None, audits: Sequence[Audit]) -> Aud
     )
 
 
-def _unmeasured() -> Calibration:
+def unmeasured() -> Calibration:
     """Expect of a model of which nothing was measured what ``fit_scale`` does."""
     return Calibration(
         alpha=0.0, beta=0.01, gamma=1.0, scores=NORMAL, n=0, groups=MIN_GROUPS, date="",

@@ -30,6 +30,8 @@ __all__ = [
     "stated_diameter",
 ]
 
+#: Licence of a data set that a person's own project was exported to.
+OWN = "the user's own"
 #: What the images of a data set may be (design §5): one plane each, readable everywhere.
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
@@ -53,8 +55,8 @@ class Sample:
     ----------
     stem
         File name without suffix.
-    image, dots, mask
-        Paths; ``dots`` and ``mask`` are None where there are none.
+    image, dots, mask, regions
+        Paths; the last three are None where there are none.
     count
         Stated count, where only that is known.
     group
@@ -70,6 +72,7 @@ class Sample:
     mask: Path | None = None
     group: str = ""
     in_focus: bool = True
+    regions: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -113,19 +116,33 @@ class Dataset:
 
     @property
     def is_cc0(self) -> bool:
-        """Whether its pixels may be shown in a model's gallery."""
+        """Whether its pixels may be shown to anybody."""
         return self.licence.upper().startswith("CC0")
 
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether a model may keep pixels of it: CC0, or the user's own."""
+        return self.is_cc0 or self.licence == OWN
 
-def read_dataset(folder: str | Path) -> Dataset:
+
+def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
     """Read a data set folder; ``dataset.json`` may also lie beside ``train`` and ``val``.
+
+    Parameters
+    ----------
+    folder
+        The data set.
+    partly
+        Whether images may be in it of which only parts were reviewed: for those who look at
+        their regions.
 
     Raises
     ------
     UserError
         When there are no images, no labels at all, a broken ``dataset.json`` or ``counts.csv``,
-        or an image of which only parts were reviewed (``regions/<stem>.geojson``): outside of
-        them nothing is known, and nobody may take that for empty.
+        or, unless ``partly``, an image of which only parts were reviewed
+        (``regions/<stem>.geojson``): outside of them nothing is known, and nobody may take that
+        for empty.
     """
     folder = Path(folder)
     images_dir = folder / "images"
@@ -143,7 +160,7 @@ def read_dataset(folder: str | Path) -> Dataset:
     groups = meta.get("groups")
     groups = groups if isinstance(groups, dict) else {}
     samples, unlabelled = [], []
-    partly: list[str] = []
+    unreviewed: list[str] = []
     for path in sorted(images_dir.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
@@ -153,8 +170,9 @@ def read_dataset(folder: str | Path) -> Dataset:
             unlabelled.append(path.name)
             continue
         outlines = folder / "regions" / f"{path.stem}.geojson"
-        if outlines.is_file() and not _covers(outlines, path):
-            partly.append(path.name)
+        outlined = outlines.is_file()
+        if outlined and not partly and not _covers(outlines, path):
+            unreviewed.append(path.name)
         samples.append(
             Sample(
                 stem=path.stem,
@@ -164,14 +182,15 @@ def read_dataset(folder: str | Path) -> Dataset:
                 mask=mask if mask.is_file() else None,
                 group=f"{name}/{groups.get(path.stem) or _group(path.stem, pattern, count)}",
                 in_focus=re.search(in_focus, path.stem) is not None,
+                regions=outlines if outlined else None,
             )
         )
-    if partly:
-        n = len(partly)
+    if unreviewed:
+        n = len(unreviewed)
         raise UserError(
             f"of {n} image{'s' * (n != 1)} in {folder} only parts were reviewed, such as "
-            f"{partly[0]}: outside of them nothing is known; review the whole image, or take it "
-            "out of the data set"
+            f"{unreviewed[0]}: outside of them nothing is known; review the whole image, take it "
+            "out of the data set, or use 'celltally finetune', which learns from parts"
         )
     if not samples:
         raise UserError(

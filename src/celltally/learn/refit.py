@@ -21,7 +21,7 @@ from celltally.learn.prepare import PreparedImage
 from celltally.networks import HasPrototypes
 from celltally.types import Progress
 
-__all__ = ["iter_refit"]
+__all__ = ["LastLayer", "block_equations", "count_equation", "iter_refit"]
 
 #: Weights of the mean squared errors, as in the training: of the density (in units of a
 #: peak of 0.1), of counts in blocks by their side in density cells (divided by it, as errors
@@ -60,23 +60,81 @@ def iter_refit(
         Where the network runs.
     """
     network.eval().to(device)
-    weight, bias = (w.detach().double().cpu() for w in network.contribution_weights)
-    free = torch.tensor([*network.contributing, True])  # and the bias
-    kept = torch.cat([weight, bias[:, None]], dim=1).T  # (K + 1, classes)
-    before = kept[free]
-    normal = torch.zeros(len(before), len(before), dtype=torch.float64)
-    right = torch.zeros_like(before)
+    last = LastLayer(network)
     for done, image in enumerate(images, start=1):
         for rows, wanted in _equations(network, image, nominal_px, device):
-            normal += rows[:, free].T @ rows[:, free]
-            right += rows[:, free].T @ wanted
+            last.add(rows, wanted)
         yield Progress(done, len(images), "refitting the last layer")
     if images:
-        held = RIDGE * torch.linalg.eigvalsh(normal)[-1] * torch.eye(len(before))
-        change = torch.linalg.solve(normal + held, right - normal @ before)
-        kept[free] = before + change
-        after = kept.T.to(device, torch.float32)
-        network.set_contribution_weights(after[:, :-1], after[:, -1])
+        last.solve()
+
+
+class LastLayer:
+    """Normal equations for weights and bias of the similarities of a network.
+
+    Parameters
+    ----------
+    network
+        Its weights change when the equations are solved.
+    ridge
+        See ``RIDGE``.
+    """
+
+    def __init__(self, network: HasPrototypes, ridge: float = RIDGE) -> None:
+        self.network, self.ridge = network, ridge
+        weight, bias = (w.detach().double().cpu() for w in network.contribution_weights)
+        self._free = torch.tensor([*network.contributing, True])  # and the bias
+        self._kept = torch.cat([weight, bias[:, None]], dim=1).T  # (K + 1, classes)
+        self._before = self._kept[self._free]
+        self._normal = torch.zeros(len(self._before), len(self._before), dtype=torch.float64)
+        self._right = torch.zeros_like(self._before)
+
+    def add(self, rows: Tensor, wanted: Tensor) -> None:
+        """Add equations: rows ``(n, K + 1)`` of similarities and one, counts ``(n, classes)``."""
+        self._normal += rows[:, self._free].T @ rows[:, self._free]
+        self._right += rows[:, self._free].T @ wanted
+
+    def solve(self) -> None:
+        """Set the weights to the least-squares solution that lies nearest to those before."""
+        held = self.ridge * torch.linalg.eigvalsh(self._normal)[-1] * torch.eye(len(self._before))
+        right = self._right - self._normal @ self._before
+        self._kept[self._free] = self._before + torch.linalg.solve(self._normal + held, right)
+        after = self._kept.T.to(self.network.prototypes.device, torch.float32)
+        self.network.set_contribution_weights(after[:, :-1], after[:, -1])
+
+
+def block_equations(
+    known: Tensor, target: Tensor, asked: Tensor | None = None
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Equations of the counts in blocks, weighted as ``BLOCKS`` says.
+
+    Parameters
+    ----------
+    known
+        ``(1, K + 1, h, w)`` float64: similarities and one.
+    target
+        ``(1, 1, h, w)`` true density.
+    asked
+        ``(1, 1, h, w)``, 1 where the truth is known and 0 elsewhere; None: everywhere.
+    """
+    if asked is not None:
+        known, target = known * asked, target * asked
+    for block, weight in BLOCKS.items():
+        pooled, wanted = (
+            functional.avg_pool2d(m, block, ceil_mode=True, divisor_override=1)[0].flatten(1).T
+            for m in (known, target)
+        )
+        if asked is not None:
+            there = pooled[:, -1] > 0
+            pooled, wanted = pooled[there], wanted[there]
+        scale = (weight / max(len(pooled), 1)) ** 0.5 / block
+        yield pooled * scale, wanted * scale
+
+
+def count_equation(known: Tensor, count: float) -> tuple[Tensor, Tensor]:
+    """Equation of the count of all of ``known``, divided by the root of the count."""
+    scale = ((count + 1.0) / WHOLE) ** 0.5
+    return known.sum(dim=(2, 3)) / scale, known.new_full((1, 1), count / scale)
 
 
 def _equations(
@@ -90,16 +148,9 @@ def _equations(
     # Sums of many similar numbers are taken in float64, which not every device has.
     known = similarities.cpu().double()
     known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
-    scale = ((image.count + 1.0) / WHOLE) ** 0.5
-    yield known.sum(dim=(2, 3)) / scale, known.new_full((1, 1), image.count / scale)
+    yield count_equation(known, image.count)
     if image.yx is None:
         return
     grid = model_grid(image, network.stride)
     target = torch.from_numpy(density_map(image.yx, grid, SIGMA * nominal_px))[None, None]
-    for block, weight in BLOCKS.items():
-        pooled, wanted = (
-            functional.avg_pool2d(m, block, ceil_mode=True, divisor_override=1)[0].flatten(1).T
-            for m in (known, target.double())
-        )
-        scale = (weight / len(pooled)) ** 0.5 / block
-        yield pooled * scale, wanted * scale
+    yield from block_equations(known, target.double())

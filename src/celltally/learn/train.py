@@ -12,10 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.fabric import Fabric, seed_everything
+from torch import Tensor
 
 from celltally.diameter import check_diameter
 from celltally.errors import UserError
@@ -34,6 +37,7 @@ from celltally.learn.prepare import PreparedImage, prepare
 from celltally.learn.projected import Head, Projected, count_errors, told
 from celltally.learn.push import iter_project
 from celltally.learn.refit import iter_refit
+from celltally.learn.replay import in_words, make_replay, replay_patches
 from celltally.learn.seen import check_unseen, image_hash, image_hashes
 from celltally.learn.validate import validate
 from celltally.model import Model
@@ -46,7 +50,7 @@ from celltally.networks import (
     build,
 )
 from celltally.networks.groups import tolerance_of
-from celltally.record import ModelRecord, TrainingSet
+from celltally.record import REPLAY, ModelRecord, TrainingSet
 from celltally.types import Progress
 
 __all__ = ["TrainingPlan", "iter_train"]
@@ -58,6 +62,8 @@ NETWORK = "tally"
 NOMINAL_PX = 12.0
 #: Share of the budget that the variance head is given, where there is one.
 VARIANCE_SHARE = 0.1
+#: Tells the chance that chooses the patches to keep from the one that draws batches.
+REPLAY_STREAM = 1
 #: Share of the images, by group, for validation and for calibration, where no
 #: data sets are given for them.
 VAL, CALIBRATE = 0.15, 0.15
@@ -277,6 +283,7 @@ class _Trainer:
         own = network.stages if isinstance(network, HasStages) else ()
         self.stages = possible_stages(own, train)
         self.gallery = Gallery((), {})
+        self.kept = replay_patches({} if parent is None else parent.replay)
         #: What finishing did to the weights that were finished last, and to the best ones.
         self.finished: Projected | None = None
         self.projected: Projected | None = None
@@ -361,12 +368,31 @@ class _Trainer:
 
     def _find_patches(self, network: HasPrototypes) -> Generator[Progress, None, None]:
         """Find what the prototypes look like."""
-        # A name that stands for sets of several licences is shown under the strictest.
-        hidden = {d.name for d, _ in self.plan.train if not d.is_cc0}
         self.gallery = yield from iter_gallery(
             network, self.train, nominal_px=self.nominal_px, device=self.fabric.device,
-            cc0=frozenset(d.name for d, _ in self.plan.train) - hidden,
+            cc0=self._free,
         )  # fmt: skip
+
+    @property
+    def _free(self) -> frozenset[str]:
+        """Names of the data sets whose pixels the model may keep."""
+        # A name that stands for sets of several licences is shown under the strictest.
+        hidden = {d.name for d, _ in self.plan.train if not d.may_be_kept}
+        return frozenset(d.name for d, _ in self.plan.train) - hidden
+
+    @cached_property
+    def _replay(self) -> dict[str, Tensor]:
+        """Patches that the model keeps, to be shown again when it learns more."""
+        # A source of its own, so that what is kept changes nothing of what is learned.
+        rng = np.random.default_rng((self.config.seed, REPLAY_STREAM))
+        return make_replay(self.train, rng, free=self._free, kept=self.kept)
+
+    def _told_replay(self) -> dict[str, str]:
+        """Say which patches the model keeps, for the record."""
+        if not self._replay:
+            return {}
+        words = in_words(self._replay, {s.name: s.licence for s in self.sources})
+        return {"patches kept": f"{words}, in {REPLAY}, to be shown again when it learns more"}
 
     def _save_best(self, network: CountingNetwork, step: int) -> None:
         self.steps = step
@@ -403,7 +429,9 @@ class _Trainer:
                 "crops drawn": _told(self.config.set_weights),
                 **({"left out": _counted(self.plan.left_out)} if self.plan.left_out else {}),
                 **self._before_projection(),
+                **self._told_replay(),
             },
+            replay=self._replay,
             parent=None if self.parent is None else self.parent.sha256,
             created=date.today().isoformat(),
         )

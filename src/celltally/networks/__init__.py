@@ -1,6 +1,7 @@
 """Networks: images at model scale in, density and variance out."""
 
 from celltally.networks.base import (
+    CanGrow,
     CountingNetwork,
     HasPieces,
     HasPrototypes,
@@ -13,6 +14,7 @@ from celltally.networks.base import (
 from celltally.networks.registry import build, config_of, names, parse_settings, register
 
 __all__ = [
+    "CanGrow",
     "CountingNetwork",
     "HasPieces",
     "HasPrototypes",

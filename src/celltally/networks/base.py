@@ -19,6 +19,7 @@ from celltally.progress import drain
 from celltally.types import Progress
 
 __all__ = [
+    "CanGrow",
     "CountingNetwork",
     "HasPieces",
     "HasPrototypes",
@@ -267,3 +268,18 @@ class HasPrototypes(CountingNetwork):
     @abstractmethod
     def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
         """Replace the weights ``(classes, K)`` and bias ``(classes,)`` of the similarities."""
+
+
+class CanGrow(HasPrototypes):
+    """A network that can be given further prototypes."""
+
+    @abstractmethod
+    def grown(self, cells: Tensor, background: Tensor) -> Self:
+        """Copy of the network with more prototypes; it counts as before, for they weigh nothing.
+
+        Parameters
+        ----------
+        cells, background
+            ``(m, D)`` features, as many of either kind. New prototypes are the last of
+            their group.
+        """

@@ -18,13 +18,26 @@ __all__ = [
 ]
 
 
-def density_loss(density: Tensor, target: Tensor, gain: float) -> Tensor:
-    """Mean squared error of ``(N, K, h, w)`` densities in units of a peak's height."""
-    return functional.mse_loss(density / gain, target / gain)
+def density_loss(
+    density: Tensor, target: Tensor, gain: float, weight: Tensor | None = None
+) -> Tensor:
+    """Mean squared error of ``(N, K, h, w)`` densities in units of a peak's height.
+
+    ``weight``, ``(N, 1, h, w)``, is 0 where nothing is known.
+    """
+    if weight is None:
+        return functional.mse_loss(density / gain, target / gain)
+    squares = ((density - target) / gain).square() * weight
+    return squares.sum() / weight.sum().clamp_min(1.0)
 
 
-def block_count_loss(density: Tensor, target: Tensor, blocks: tuple[int, ...]) -> Tensor:
+def block_count_loss(
+    density: Tensor, target: Tensor, blocks: tuple[int, ...], weight: Tensor | None = None
+) -> Tensor:
     """Mean squared error of the count in blocks of cells, averaged over block sizes.
+
+    Of a block of which only a part is known (``weight``, ``(N, 1, h, w)``, is 0 elsewhere) the
+    part is counted, and the block weighs as much.
 
     Pixelwise losses see a misplaced blob as two errors and a missing faint one as
     hardly any; counts in blocks see it the other way round. Squared, because the
@@ -32,11 +45,18 @@ def block_count_loss(density: Tensor, target: Tensor, blocks: tuple[int, ...]) -
     and then is zero.
     """
     error = density - target
+    if weight is not None:
+        error = error * (weight > 0)
     total = error.new_zeros(())
     for block in blocks:
         sums = functional.avg_pool2d(error, block, ceil_mode=True, divisor_override=1)
         # Errors of independent cells grow with the root of the area.
-        total = total + (sums / block).square().mean()
+        squares = (sums / block).square()
+        if weight is None:
+            total = total + squares.mean()
+        else:
+            share = functional.avg_pool2d(weight, block, ceil_mode=True)
+            total = total + (squares * share).sum() / share.sum().clamp_min(1.0)
     return total / len(blocks)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celltally.networks.base import HasPrototypes
+from celltally.networks.base import CanGrow
 
 __all__ = ["HasPrototypeHead", "PrototypeHead"]
 
@@ -83,8 +86,8 @@ class PrototypeHead(nn.Module):
         return self.weight * self.gain, self.bias * self.gain
 
 
-class HasPrototypeHead(HasPrototypes):
-    """A network whose prototypes are those of its ``head``."""
+class HasPrototypeHead(CanGrow):
+    """A network whose prototypes are those of its ``head``, as many as its config says."""
 
     head: PrototypeHead
 
@@ -116,6 +119,22 @@ class HasPrototypeHead(HasPrototypes):
         """Replace all prototypes by ``(K, D)`` features."""
         with torch.no_grad():
             self.head.vectors.copy_(prototypes)
+
+    def grown(self, cells: Tensor, background: Tensor) -> Self:
+        """See ``CanGrow.grown``."""
+        if cells.shape != background.shape:
+            raise ValueError(f"{len(cells)} cell and {len(background)} background prototypes")
+        half, state = len(self.head.vectors) // 2, self.state_dict()
+        vectors, weight = state["head.vectors"], state["head.weight"]
+        nothing = weight.new_zeros(len(weight), len(cells))
+        state["head.vectors"] = torch.cat([vectors[:half], cells, vectors[half:], background])
+        state["head.weight"] = torch.cat(
+            [weight[:, :half], nothing, weight[:, half:], nothing], dim=1
+        )
+        more = replace(self.config, prototypes=len(vectors) + 2 * len(cells))
+        other = type(self)(more)
+        other.load_state_dict(state)
+        return other.to(vectors.device).train(self.training)
 
     def set_contribution_weights(self, weight: Tensor, bias: Tensor) -> None:
         """Replace weight ``(classes, K)`` and bias ``(classes,)``."""

@@ -34,7 +34,7 @@ from celltally.project.study import is_missing
 from celltally.project.work import load_dots, load_regions
 from celltally.types import Dots, Image, Progress, Region
 
-__all__ = ["LICENCE", "Exported", "iter_export"]
+__all__ = ["LICENCE", "Exported", "counted_channel", "iter_export"]
 
 LICENCE = "the user's own"
 REVIEWED = ("reviewed", "audit")
@@ -264,7 +264,7 @@ def _pixels(plane: _Plane) -> NDArray[Any]:
             f"{entry.path} is missing; look for it with 'celltally project find', or leave it out"
         )
     image = read_image(entry.path, scene=entry.scene)
-    channel = _channel(image, plane.count)
+    channel = counted_channel(image, plane.count.channel if plane.count else "")
     if plane.projected:
         pixels = project_pixels(image, channel=channel, t=plane.t)
     else:
@@ -280,9 +280,9 @@ def _pixels(plane: _Plane) -> NDArray[Any]:
     return pixels
 
 
-def _channel(image: Image, count: StoredCount | None) -> int | str | None:
-    """Return the channel that was counted, as ``select_pixels`` takes it."""
-    text = "" if count is None else count.channel.strip()
+def counted_channel(image: Image, text: str) -> int | str | None:
+    """Return a channel as ``select_pixels`` takes it, from what a count says in words."""
+    text = text.strip()
     if not text:
         return None
     if text.isdecimal():

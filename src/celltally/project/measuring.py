@@ -21,12 +21,12 @@ from celltally.intervals import Measured, measure
 from celltally.project import schema
 from celltally.project.counts import StoredCount, in_force, latest_counts, load_prediction
 from celltally.project.figures import NOT_COUNTED, NOT_OVER_Z, Figures
-from celltally.project.images import image
+from celltally.project.images import ImageEntry, image
 from celltally.project.store import Store
 from celltally.project.work import load_dots, load_regions
 from celltally.types import DOT_STATES, Dots, Grid, Interval, Prediction, Region
 
-__all__ = ["work_out"]
+__all__ = ["figures_of", "work_out"]
 
 #: What a part is, in ``measure``'s words: groups of polygons, in all of which it lies.
 _Within = tuple[tuple[NDArray[np.float64], ...], ...]
@@ -50,18 +50,44 @@ def work_out(store: Store, image_id: int, level: float) -> tuple[Figures, ...]:
     regions = [r for r in load_regions(store, image_id) if len(r.polygon) >= 3]
     placed = regions or any(count.z_method == "merged" for count in counts)
     dots = load_dots(store, image_id) if placed else _unplaced(store, image_id)
+
+    def load(count: StoredCount) -> Prediction | None:
+        loaded = load_prediction(store, count)
+        return None if loaded is None else loaded[0]
+
+    return figures_of(entry, counts, dots, regions, load, level)
+
+
+def figures_of(
+    entry: ImageEntry,
+    counts: Sequence[StoredCount],
+    dots: Dots,
+    regions: Sequence[Region],
+    load: Callable[[StoredCount], Prediction | None],
+    level: float,
+) -> tuple[Figures, ...]:
+    """Figures of an image from its counts, dots and regions, wherever these come from.
+
+    Parameters
+    ----------
+    entry
+        The image.
+    counts
+        Its counts; those that others took the place of are left aside.
+    dots, regions
+        All of the image; regions with an area.
+    load
+        Gives the maps of a count; None where there are none any more.
+    level
+        Nominal coverage of the intervals.
+    """
     found: list[Figures] = []
     for counted in _counted(counts, dots, regions):
         here = counted.holds(dots.t, dots.z)
         own = [r for r in regions if counted.holds(r.t, r.z)]
-
-        def load(count: StoredCount) -> Prediction | None:
-            loaded = load_prediction(store, count)
-            return None if loaded is None else loaded[0]
-
         parts = [None, *(r for r in own if r.kind == "count")]
         measured = _Measured(counted, dots[here], own, entry.shape, load, level)
-        found += [replace(measured.figures(part), image_id=image_id) for part in parts]
+        found += [replace(measured.figures(part), image_id=entry.id) for part in parts]
     return tuple(found)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from celltally import __version__
 from celltally.project.counts import StoredCount
 from celltally.project.history import people
+from celltally.project.lineage import lineages as known_lineages
 from celltally.project.store import Store
 from celltally.project.study import StudyRow
 from celltally.project.study_lock import Lock, locked
@@ -46,7 +47,13 @@ class Agreed:
     kappa: float = math.nan
 
 
-def methods(store: Store, study: Sequence[StudyRow], agreed: Agreed | None = None) -> str:
+def methods(
+    store: Store,
+    study: Sequence[StudyRow],
+    agreed: Agreed | None = None,
+    *,
+    lineages: Mapping[str, str] | None = None,
+) -> str:
     """Write the paragraph of a project.
 
     Parameters
@@ -57,8 +64,17 @@ def methods(store: Store, study: Sequence[StudyRow], agreed: Agreed | None = Non
         Its rows (``study.rows``).
     agreed
         Agreement, where it was measured.
+    lineages
+        Where models come from, by their sha256 (``lineage.lineages``); without, as far as the
+        project knows.
     """
-    return paragraph(study, authors=people(store), lock=locked(store), agreed=agreed)
+    return paragraph(
+        study,
+        authors=people(store),
+        lock=locked(store),
+        agreed=agreed,
+        lineages=known_lineages(store) if lineages is None else lineages,
+    )
 
 
 def paragraph(
@@ -67,6 +83,7 @@ def paragraph(
     authors: Collection[str] = (),
     lock: Lock | None = None,
     agreed: Agreed | None = None,
+    lineages: Mapping[str, str] | None = None,
     version: str = __version__,
 ) -> str:
     """Write the paragraph from the rows of a study; see ``methods``.
@@ -80,7 +97,7 @@ def paragraph(
         return "No image was counted."
     sentences = [
         _what(rows, version),
-        *_models(counted),
+        *_models(counted, lineages or {}),
         _diameters(counted),
         _thresholds(counted),
         *_planes(rows),
@@ -119,18 +136,22 @@ def _what(rows: Sequence[StudyRow], version: str) -> str:
     return text
 
 
-def _models(counted: Sequence[StoredCount]) -> list[str]:
+def _models(counted: Sequence[StoredCount], lineages: Mapping[str, str]) -> list[str]:
     often = Counter((c.model, c.model_sha256) for c in counted)
     if not often:
         return []
     if len(often) == 1:
         ((name, sha256),) = often
-        return [f"The model was {name!r} (sha256 {sha256[:12]})."]
+        made = f", {lineages[sha256]}" if sha256 in lineages else ""
+        return [f"The model was {name!r} (sha256 {sha256[:12]}){made}."]
     parts = [
         f"{name!r} (sha256 {sha256[:12]}; {_number(n, 'count')})"
         for (name, sha256), n in often.most_common()
     ]
-    return [f"{_capital(_words(len(often)))} models were used: {_list(parts)}."]
+    said = [f"{_capital(_words(len(often)))} models were used: {_list(parts)}."]
+    names = {sha256: name for name, sha256 in often}
+    said += [f"{names[one]!r} was {lineages[one]}." for one in names if one in lineages]
+    return said
 
 
 def _diameters(counted: Sequence[StoredCount]) -> str:

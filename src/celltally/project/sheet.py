@@ -15,7 +15,7 @@ from celltally.project.images import COLUMNS as OF_IMAGE
 from celltally.project.study import StudyRow
 from celltally.project.study_groups import Group
 
-__all__ = ["ALL", "columns", "csv_text", "records", "write_csv", "write_excel"]
+__all__ = ["ALL", "columns", "csv_text", "records", "write_csv", "write_excel", "write_table"]
 
 #: What stands in the column ``class`` where a row is of all classes together.
 ALL = "all"
@@ -25,7 +25,8 @@ _AFTER = (
     *("t", "z", "z_method", "region", "class", "count", "ci_low", "ci_high", "level"),
     *("interval_kind", "interval_reason", "density_count", "stated", "n_dots"),
     *("proposed", "confirmed", "added", "moved", "removed"),
-    *("model", "model_sha256", "calibration_sha256", "channel", "diameter_px", "threshold"),
+    *("model", "model_sha256", "model_lineage", "calibration_sha256", "channel"),
+    *("diameter_px", "threshold"),
     *("reviewed_share", "area_px", "area_mm2", "cells_per_mm2", "in_tissue", "stale", "flags"),
     *("counted", "last_edit", "last_edit_by"),
 )
@@ -56,17 +57,26 @@ def _further_name(name: str) -> str:
     return f"plate_map_{name}" if name in (*_BEFORE, *_AFTER) else name
 
 
-def records(study: Sequence[StudyRow]) -> list[dict[str, Any]]:
+def records(
+    study: Sequence[StudyRow], *, lineages: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return the sheet's rows: numbers as numbers, None where there is nothing.
 
     A row per counted plane and region; where its dots are of several classes, that one is of
     class ``all``, and one per class follows. So sums are of rows of one kind: do not add
     ``all`` to the classes, regions to images, or time points to each other.
+
+    Parameters
+    ----------
+    study
+        Rows of the study.
+    lineages
+        Where models come from, by their sha256 (``lineage.lineages``).
     """
-    return [record for row in study for record in _records(row)]
+    return [record for row in study for record in _records(row, lineages or {})]
 
 
-def _records(row: StudyRow) -> list[dict[str, Any]]:
+def _records(row: StudyRow, lineages: Mapping[str, str]) -> list[dict[str, Any]]:
     entry, figures, counted = row.entry, row.figures, row.counted
     whole: dict[str, Any] = {
         "image": entry.name,
@@ -106,6 +116,7 @@ def _records(row: StudyRow) -> list[dict[str, Any]]:
         whole |= {
             "model": counted.model,
             "model_sha256": counted.model_sha256,
+            "model_lineage": lineages.get(counted.model_sha256, ""),
             "calibration_sha256": counted.calibration_sha256,
             "channel": counted.channel,
             "diameter_px": counted.diameter_px,
@@ -154,22 +165,18 @@ def _value(value: Any) -> Any:
 # ---- CSV ----
 
 
-def csv_text(study: Sequence[StudyRow]) -> str:
+def csv_text(study: Sequence[StudyRow], *, lineages: Mapping[str, str] | None = None) -> str:
     """Return the sheet as CSV; see ``records``.
 
     Truth is ``true`` or ``false``, and nothing is an empty cell. A text that a spreadsheet would
     take for a formula gets an apostrophe in front.
     """
-    names = columns(study)
-    content = io.StringIO(newline="")
-    writer = csv.DictWriter(content, names, restval="", lineterminator="\n")
-    writer.writerow({name: _csv_cell(name) for name in names})
-    for record in records(study):
-        writer.writerow({name: _csv_cell(value) for name, value in record.items()})
-    return content.getvalue()
+    return _table_text(columns(study), records(study, lineages=lineages))
 
 
-def write_csv(path: str | Path, study: Sequence[StudyRow]) -> None:
+def write_csv(
+    path: str | Path, study: Sequence[StudyRow], *, lineages: Mapping[str, str] | None = None
+) -> None:
     """Write the sheet as CSV; the file is whole, or as it was before.
 
     Raises
@@ -177,7 +184,31 @@ def write_csv(path: str | Path, study: Sequence[StudyRow]) -> None:
     UserError
         When it cannot be written.
     """
-    write_atomically(Path(path), csv_text(study).encode("utf-8", "surrogateescape"))
+    _write_text(path, csv_text(study, lineages=lineages))
+
+
+def write_table(path: str | Path, rows: Sequence[Record]) -> None:
+    """Write rows with the same columns as CSV, as sheets are written.
+
+    Raises
+    ------
+    UserError
+        When it cannot be written.
+    """
+    _write_text(path, _table_text(tuple(rows[0]) if rows else (), rows))
+
+
+def _write_text(path: str | Path, text: str) -> None:
+    write_atomically(Path(path), text.encode("utf-8", "surrogateescape"))
+
+
+def _table_text(names: Sequence[str], rows: Sequence[Record]) -> str:
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, names, restval="", lineterminator="\n")
+    writer.writerow({name: _csv_cell(name) for name in names})
+    for row in rows:
+        writer.writerow({name: _csv_cell(value) for name, value in row.items()})
+    return content.getvalue()
 
 
 def _csv_cell(value: Any) -> str:
@@ -201,6 +232,7 @@ def write_excel(
     groups: Sequence[Group] = (),
     methods: str = "",
     log: Sequence[LogEntry] = (),
+    lineages: Mapping[str, str] | None = None,
 ) -> None:
     """Write an Excel file: sheets *counts*, *groups*, *regions*, *methods* and *log*.
 
@@ -219,6 +251,8 @@ def write_excel(
         The paragraph.
     log
         From ``history``; of a very long one the newest million steps.
+    lineages
+        As of ``records``.
 
     Raises
     ------
@@ -232,9 +266,9 @@ def write_excel(
     regions = [row for row in study if row.is_region]
     names = columns(study)
     of_images = tuple(name for name in names if name not in ("region", "stated"))
-    _sheet(book, "counts", of_images, records(images))
+    _sheet(book, "counts", of_images, records(images, lineages=lineages))
     _sheet(book, "groups", _GROUPS, [_group(group) for group in groups])
-    _sheet(book, "regions", names, records(regions))
+    _sheet(book, "regions", names, records(regions, lineages=lineages))
     lines = [{"methods": line} for line in methods.splitlines()]
     _sheet(book, "methods", ("methods",), lines, wrap=True)
     entries = log[-(_MOST_ROWS - 1) :]

@@ -57,12 +57,22 @@ class Lock:
     at: str = ""
 
     @property
+    def version(self) -> str:
+        """The model in words: ``general (ab12cd34)``."""
+        return f"{self.model} ({self.model_sha256[:8]})"
+
+    def holds(self, model_sha256: str, calibration_sha256: str = "") -> bool:
+        """Whether a model is the one that it is locked to, with its calibration."""
+        same = model_sha256 == self.model_sha256
+        return same and self.calibration_sha256 in ("", calibration_sha256)
+
+    @property
     def text(self) -> str:
         """In words, such as ``general (ab12cd34), diameter 14 px, threshold as counted``."""
         diameter = "any" if self.diameter_px is None else f"{self.diameter_px:.4g} px"
         threshold = "as counted" if self.threshold is None else f"{self.threshold:.3g}"
         return (
-            f"{self.model} ({self.model_sha256[:8]}), diameter {diameter}, threshold {threshold}, "
+            f"{self.version}, diameter {diameter}, threshold {threshold}, "
             f"intervals of {100 * self.level:.10g} %"
         )
 

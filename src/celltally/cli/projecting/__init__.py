@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from celltally.cli.projecting import counting, filling, learning, locking, looking, table
+from celltally.cli.projecting import (
+    counting,
+    filling,
+    learning,
+    locking,
+    looking,
+    recounting,
+    table,
+)
 
 __all__ = ["register"]
 
@@ -14,7 +22,8 @@ project = typer.Typer(
     epilog="Example: celltally project new study.celltally",
     rich_markup_mode=None,
 )
-for module in (filling, counting, table, looking, locking, learning):  # as the help lists them
+# As the help lists them.
+for module in (filling, counting, table, looking, locking, recounting, learning):
     module.register(project)
 
 

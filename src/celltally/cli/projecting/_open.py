@@ -25,6 +25,7 @@ __all__ = [
     "draw_step",
     "fresh_rows",
     "images_named",
+    "model_lineages",
     "n_images",
     "reading",
     "writing",
@@ -85,6 +86,14 @@ def fresh_rows(store: Store) -> list[StudyRow]:
 
     fresh = follow(iter_refresh(store), "working out", draw_step)
     return rows(store, fresh=fresh)
+
+
+def model_lineages(store: Store) -> dict[str, str]:
+    """Where the models come from that counted, by their sha256; those that are gone included."""
+    from celltally import zoo
+    from celltally.project.lineage import lineages
+
+    return lineages(store, zoo.available())
 
 
 def draw_step(draw: Callable[..., None], step: Progress) -> None:

@@ -68,6 +68,13 @@ def count(
     again: Annotated[
         bool, typer.Option("--again", help="Count what was counted so already, too.")
     ] = False,
+    marked: Annotated[
+        bool,
+        typer.Option(
+            "--marked",
+            help="In a locked study count with another model all the same; such counts are marked.",
+        ),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Count the images that were not counted yet, or were counted otherwise.
@@ -79,6 +86,7 @@ def count(
     from celltally.batch.settings import Settings
     from celltally.project.counts import latest_counts
     from celltally.project.figures import level_of
+    from celltally.project.lineage import remember_lineages
     from celltally.project.study_lock import locked
 
     planes = parse_planes(plane)
@@ -107,7 +115,14 @@ def count(
         else:
             name = model
         loaded = zoo.load(name)
-        if held is not None and loaded.sha256 != held.model_sha256:
+        if held is not None and not held.holds(loaded.sha256, loaded.calibration_sha256):
+            # Which model was named by nobody is the locked one, maybe calibrated anew.
+            if model is not None and not marked:
+                raise UserError(
+                    f"{file.name} is locked to {held.version}, and {loaded.name} "
+                    f"({loaded.sha256[:8]}) would count otherwise: give --marked to count so and "
+                    "have it marked, or count all images with it by 'celltally project recount'"
+                )
             say(f"The study is locked to {held.text}: what this counts is marked.")
         from celltally.batch.in_project import ProjectCounted, iter_count_project
 
@@ -128,6 +143,8 @@ def count(
             image_ids=chosen,
         )
         counted, failed = follow(job, "counting", tell)
+        if counted:
+            remember_lineages(store, [loaded.record, *zoo.available()])
     say(f"Counted {n_images(counted)} with {loaded.name} ({loaded.sha256[:8]}).")
     if failed:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from celltally.cli.projecting._open import (
     command,
     fresh_rows,
     images_named,
+    model_lineages,
     n_images,
     reading,
 )
@@ -64,7 +65,7 @@ def methods(file: File) -> None:
     from celltally.project.methods import methods as paragraph
 
     with reading(file) as store:
-        print(paragraph(store, fresh_rows(store)))
+        print(paragraph(store, fresh_rows(store), lineages=model_lineages(store)))
 
 
 def check(file: File) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from celltally.cli._options import AsJson
 from celltally.cli._output import print_json, print_table, say
-from celltally.cli.projecting._open import File, command, fresh_rows, reading
+from celltally.cli.projecting._open import File, command, fresh_rows, model_lineages, reading
 from celltally.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def table(
 
     with reading(file) as store:
         study = fresh_rows(store)
+        made = model_lineages(store)
         columns = _columns(by, study)
         found = groups(study, columns, value=value, level=level_of(store))  # type: ignore[arg-type]
         if out is not None and suffix == ".xlsx":
@@ -70,16 +71,18 @@ def table(
             from celltally.project.methods import methods
             from celltally.project.sheet import write_excel
 
-            text = methods(store, study)
-            write_excel(out, study, groups=found, methods=text, log=history(store))
+            text = methods(store, study, lineages=made)
+            log = history(store)
+            write_excel(out, study, groups=found, methods=text, log=log, lineages=made)
     if out is not None and suffix == ".csv":
         from celltally.project.sheet import write_csv
 
-        write_csv(out, study)
+        write_csv(out, study, lineages=made)
     if as_json:
         from celltally.project.sheet import records
 
-        print_json(records(study) if by is None else [_group(group) for group in found])
+        rows = records(study, lineages=made)
+        print_json(rows if by is None else [_group(group) for group in found])
     elif out is not None:
         say(f"Wrote {out}.")
     elif by is None:

@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/human_in_the_loop.py``."""

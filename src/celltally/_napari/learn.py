@@ -1,0 +1,303 @@
+"""The *Learn* widget: corrections → a new version of the model. It joins its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QDialog, QMessageBox
+
+from celltally._napari import learning
+from celltally._napari.compat import guard_drawing
+from celltally._napari.controls import line
+from celltally._napari.docked import Docked
+from celltally._napari.jobs import Job, Jobs, sentence
+from celltally._napari.learn_follow import LearnFollowing
+from celltally._napari.learn_material_section import MaterialSection
+from celltally._napari.learn_new_dialog import NewModelDialog
+from celltally._napari.learn_outcome_section import OutcomeSection
+from celltally._napari.learn_run_section import LearnCurves, LearnRunSection
+from celltally._napari.learn_versions_section import VersionsSection
+from celltally._napari.learning import Asked, Learnt, Trace
+from celltally._napari.model_section import ModelSection
+from celltally._napari.saving import saving_of
+from celltally.record import ModelRecord
+from celltally.types import Progress
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["LearnWidget"]
+
+
+class LearnWidget(Docked):
+    """Makes new versions of the model that is chosen in Tally.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        guard_drawing(napari_viewer)
+        self.viewer = napari_viewer
+        self.jobs = Jobs()
+        self.saving = saving_of(napari_viewer, self)
+        self.material, self.run = MaterialSection(), LearnRunSection()
+        self.outcome, self.curves = OutcomeSection(), LearnCurves()
+        self.versions = VersionsSection()
+        self.follow = LearnFollowing(self, self.saving, self.jobs)
+        self.dialog: QDialog | None = None
+        #: The new version that is to be decided on.
+        self.learnt: Learnt | None = None
+        self._trace = Trace()
+        self._job: Job | None = None
+        self._keeping: Job | None = None
+        self._last_line = line()
+        self.lay_out(
+            self.outcome, self.material, self.run, self.curves, self._last_line, self.versions
+        )
+        self._connect()
+        self._show_model()
+        self._show_material()
+        if self.saving.store is None and not self.saving.busy:
+            self.saving.open()
+
+    def _connect(self) -> None:
+        follow, jobs = self.follow, self.jobs
+        follow.material_changed.connect(self._show_material)
+        follow.model_changed.connect(self._show_model)
+        follow.models_changed.connect(self._show_models)
+        follow.told.connect(self._tell)
+        self.material.changed.connect(self._refresh)
+        self.material.tally_asked.connect(self.open_tally)
+        self.run.started.connect(self.start)
+        self.run.new_asked.connect(self.ask_new)
+        self.run.cancelled.connect(self.cancel)
+        self.outcome.kept.connect(self.keep)
+        self.outcome.discarded.connect(self.discard)
+        self.versions.chosen.connect(self.use)
+
+        def unhook(*_: object) -> None:
+            follow.leave()
+            jobs.stop()
+
+        self._unhook = unhook
+        self.destroyed.connect(unhook)
+
+    def leave(self) -> None:
+        """End what runs; a version that was not kept goes."""
+        self._unhook()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802  (Qt's name)
+        """Look at what has changed while nobody saw it."""
+        super().showEvent(event)
+        self.follow.sleep(False)
+
+    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802  (Qt's name)
+        """Read nothing while nobody sees it, such as behind another tab."""
+        super().hideEvent(event)
+        self.follow.sleep(True)
+
+    # ---- what is seen ----
+
+    @property
+    def running(self) -> bool:
+        """Whether a model learns."""
+        return self._job is not None
+
+    def problem(self) -> str | None:
+        """Say what keeps from learning, or None."""
+        return self.material.problem()
+
+    def _show_material(self) -> None:
+        self.material.show_material(self.follow.material, self.saving.name)
+        self._refresh()
+
+    def _show_model(self) -> None:
+        tally = self.follow.tally
+        self.material.show_model(self.follow.record, tally=tally is not None)
+        self.versions.show_versions(self.follow.records, self.follow.record)
+        self._refresh()
+
+    def _show_models(self) -> None:
+        self.material.show_taken([record.name for record in self.follow.records])
+        self._show_model()
+
+    def _refresh(self, said: str = "") -> None:
+        """Offer what can be done now."""
+        if self.running:
+            return
+        decided = self.learnt is None
+        for part in (self.material, self.run):
+            part.setVisible(decided)
+        problem = self.problem()
+        teaches = self.material.problem_of_new() is None
+        if not said and problem is not None and teaches and self.material.parent_record is not None:
+            said = problem  # of the name; the section says the rest itself
+        self.run.show_ready(problem, self.material.problem_of_new(), said)
+
+    def _tell(self, words: str) -> None:
+        self._refresh(words)
+
+    def open_tally(self) -> None:
+        """Open the widget Tally beside this one."""
+        self.viewer.window.add_plugin_dock_widget("celltally", "Tally")
+        self.follow.find_tally()
+
+    # ---- learn ----
+
+    def start(self) -> None:
+        """Learn from what was reviewed; nothing is begun on bad input."""
+        if self.problem() is None:
+            self._start(self.material.name, parent=self.material.parent_record)
+        else:
+            self._refresh()
+
+    def ask_new(self) -> None:
+        """Ask what a model from nothing is to be called, and train it."""
+        if self.running or self.material.problem_of_new() is not None:
+            return
+        if self.dialog is not None:
+            self.dialog.close()
+        dialog = NewModelDialog([record.name for record in self.follow.records], self)
+        self.dialog = dialog
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.destroyed.connect(lambda *_: self._closed(dialog))
+        dialog.accepted.connect(
+            lambda: self._start(dialog.name, None, dialog.sample, dialog.minutes)
+        )
+        dialog.show()
+
+    def _closed(self, dialog: QDialog) -> None:
+        if self.dialog is dialog:
+            self.dialog = None
+
+    def _start(
+        self, name: str, parent: ModelRecord | None, sample: str = "", minutes: float = 5.0
+    ) -> None:
+        store, material = self.saving.store, self.follow.material
+        if self.running or self.learnt is not None or store is None or material is None:
+            return
+        asked = Asked(
+            store, name, parent, project=self.saving.name, by=material.teaching.by,
+            sample=sample, minutes=minutes, saved=lambda: self.saving.line.idle,
+        )  # fmt: skip
+        trace = self._trace = Trace()
+        self.curves.clear()
+        self.run.show_running()
+        self._job = self.jobs.start(
+            lambda: learning.learn_job(asked, trace),
+            on_done=self._learnt,
+            on_failed=self._failed,
+            on_cancelled=lambda: self._ended("Cancelled: nothing was changed."),
+            on_progress=self._progress,
+        )
+
+    def cancel(self) -> None:
+        """End the learning at its next step; nothing of it remains."""
+        if self._job is not None:
+            self.run.show_cancelling()
+            self._job.cancel()
+
+    def _progress(self, step: Progress) -> None:
+        self.run.show_progress(step, self._trace.seconds_left())
+        self.curves.show_trace(self._trace, step)
+
+    def _failed(self, error: Exception) -> None:
+        words = sentence(error)
+        self._ended(words)
+        show_error(words)
+
+    def _ended(self, words: str) -> None:
+        """Be as before the start."""
+        self._job = None
+        self.curves.clear()
+        self._refresh(words)
+
+    def _learnt(self, learnt: Learnt) -> None:
+        """Show what came of it; the user decides."""
+        self._job, self.learnt = None, learnt
+        self.curves.show_trace(self._trace)
+        self.outcome.show_learnt(learnt)
+        self._refresh()
+        self.bring_into_view(self.outcome)
+
+    # ---- keep or discard ----
+
+    def keep(self, name: str) -> None:
+        """Save the new version, and use it in Tally."""
+        learnt = self.learnt
+        if learnt is None or self._keeping is not None:
+            return
+        self.outcome.show_saving()
+        self._keeping = self.jobs.start(
+            lambda: learning.keep_job(learnt, name),
+            on_done=self._kept,
+            on_failed=self._not_kept,
+            on_cancelled=lambda: self._not_kept(None),
+        )
+
+    def discard(self) -> None:
+        """Drop the new version."""
+        if self._keeping is None and self.learnt is not None:
+            self._decided("Discarded: nothing was changed.")
+
+    def _not_kept(self, error: Exception | None) -> None:
+        self._keeping = None
+        self.outcome.show_ready("" if error is None else sentence(error))
+
+    def _kept(self, record: ModelRecord) -> None:
+        self._keeping = None
+        self.material.forget_name()
+        used = self._asked_to_use(record)
+        self._decided(f"Kept as “{record.name}”" + (", and used in Tally." if used else "."))
+        show_info(f"Saved the model {record.name}.")
+        self._list_models(record if used else None)
+
+    def _decided(self, words: str) -> None:
+        self.learnt = None
+        self.outcome.clear()
+        self.curves.clear()
+        self._refresh(words)
+
+    # ---- versions ----
+
+    def use(self, record: ModelRecord) -> None:
+        """Choose a version in Tally, unless the study is locked and the user rather not."""
+        if self.follow.tally is None:
+            self.open_tally()
+        if self.follow.tally is not None and self._asked_to_use(record):
+            self.follow.tally.model.choose(record.name)
+
+    def _list_models(self, used: ModelRecord | None) -> None:
+        """Let every list of models have the new one; Tally uses it where it is to."""
+        tally = self.follow.tally
+        for section in self.window().findChildren(ModelSection):
+            if used is not None and tally is not None and section is tally.model:
+                section.choose(used.name)
+            else:
+                section.reload()
+        self.follow.list_models()
+
+    def _asked_to_use(self, record: ModelRecord) -> bool:
+        """Whether a version is to be used in Tally: asked only where the study is locked."""
+        if self.follow.tally is None:
+            return False
+        material = self.follow.material
+        lock = None if material is None else material.lock
+        return lock is None or lock.model_sha256 == record.sha256 or self._ask(
+            f"This study is locked to {lock.text}. Counts by “{record.name}” will be marked in "
+            "its table. Use it in Tally all the same?"
+        )  # fmt: skip
+
+    def _ask(self, words: str) -> bool:
+        buttons = QMessageBox.StandardButton
+        chosen = QMessageBox.question(
+            self, "The study is locked", words, buttons.Yes | buttons.No, buttons.No
+        )
+        return bool(chosen == buttons.Yes)

@@ -1,0 +1,271 @@
+"""The jobs of the *Learn* widget. Generators free of Qt; torch is loaded inside."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celltally._napari.learn_words import name_problem
+from celltally._napari.preload import preload_torch
+from celltally.errors import UserError
+from celltally.record import ModelRecord
+from celltally.types import Progress
+
+if TYPE_CHECKING:
+    from celltally.learn.outcome import FineTuned
+    from celltally.project.store import Store
+    from celltally.project.study_lock import Lock
+    from celltally.project.teaching import Teaching
+
+__all__ = [
+    "Asked",
+    "Curves",
+    "Learnt",
+    "Material",
+    "Trace",
+    "keep_job",
+    "learn_job",
+    "material_job",
+]
+
+#: Seconds of learning from which on it can be told how long it still takes.
+SURE_AFTER = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the widget shows of a project.
+
+    Attributes
+    ----------
+    teaching
+        What there is to learn from.
+    lock
+        What the study is locked to; None where it is not.
+    """
+
+    teaching: Teaching
+    lock: Lock | None
+
+
+def material_job(store: Store) -> Generator[Progress, None, Material]:
+    """Look at what was reviewed in a project."""
+    yield Progress(0, 0, "reading the project")
+    from celltally.project.study_lock import locked
+    from celltally.project.teaching import teaching
+
+    return Material(teaching(store), locked(store))
+
+
+# ---- learn ----
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Losses by step; ``parent`` is the level of the model that learns, where it is known."""
+
+    loss: tuple[tuple[float, float], ...] = ()
+    validation: tuple[tuple[float, float], ...] = ()
+    parent: float | None = None
+
+
+class Trace:
+    """Every step's figures: put here by a job, taken by the window, which is told of few steps."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._loss: list[tuple[float, float]] = []
+        self._validation: list[tuple[float, float]] = []
+        self._parent: float | None = None
+        self._began: tuple[float, int] | None = None
+        self._now: tuple[float, int, int] | None = None
+
+    def put(self, step: Progress, now: float | None = None) -> None:
+        """Note a step; ``now`` in seconds, for tests."""
+        now = time.monotonic() if now is None else now
+        with self._guard:
+            if step.total > 0:
+                self._began = self._began or (now, step.done)
+                self._now = (now, step.done, step.total)
+            values = step.values
+            if "loss" in values:
+                self._loss.append((len(self._loss) + 1.0, float(values["loss"])))
+            if "val_loss" in values:
+                self._validation.append((float(len(self._loss)), float(values["val_loss"])))
+            if "parent_loss" in values:
+                self._parent = float(values["parent_loss"])
+
+    def curves(self) -> Curves:
+        """Return the figures of all steps by now."""
+        with self._guard:
+            return Curves(tuple(self._loss), tuple(self._validation), self._parent)
+
+    def seconds_left(self) -> float | None:
+        """Return how long it still takes, as fast as it went; None while that is not known."""
+        with self._guard:
+            began, now = self._began, self._now
+        if began is None or now is None:
+            return None
+        took, steps = now[0] - began[0], now[1] - began[1]
+        if took < SURE_AFTER or steps <= 0:
+            return None
+        return took * (now[2] - now[1]) / steps
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked of a learning.
+
+    Attributes
+    ----------
+    store
+        The project.
+    name
+        Of the new model.
+    parent
+        Record of the model that learns; None: a new one is trained from nothing.
+    project
+        Name of the project.
+    by
+        Who reviewed.
+    sample
+        What a model from nothing counts, in words.
+    minutes
+        How long a model from nothing is trained.
+    saved
+        Whether all that was done is in the project; asked on the job's thread.
+    """
+
+    store: Store
+    name: str
+    parent: ModelRecord | None
+    project: str = ""
+    by: tuple[str, ...] = ()
+    sample: str = ""
+    minutes: float = 5.0
+    saved: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What came of it.
+
+    Attributes
+    ----------
+    tuned
+        The new model, not saved yet, and how it compares.
+    name
+        What it is to be called.
+    missing
+        Sentences on images that could not teach.
+    """
+
+    tuned: FineTuned
+    name: str
+    missing: tuple[str, ...] = ()
+
+
+def learn_job(asked: Asked, trace: Trace) -> Generator[Progress, None, Learnt]:
+    """Make a new model from what was reviewed; nothing is saved.
+
+    The model that learns is loaded once more, so that counting with it goes on as before.
+
+    Parameters
+    ----------
+    asked
+        What is to be made.
+    trace
+        Gets the figures of every step.
+
+    Raises
+    ------
+    UserError
+        When nothing can be learned from what was reviewed.
+    """
+    while not asked.saved():
+        yield Progress(0, 0, "waiting until the project is saved")
+        time.sleep(0.05)
+    yield Progress(0, 0, "reading what you reviewed")
+    from celltally.project.dataset import iter_export
+
+    with tempfile.TemporaryDirectory(prefix="celltally-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "reviewed"
+        exported = yield from _quietly(
+            iter_export(asked.store, data, name=asked.project or None), "reading what you reviewed"
+        )
+        yield Progress(0, 0, "loading the model")
+        preload_torch()
+        tuned = yield from _traced(_learning(asked, data), trace)
+    return Learnt(tuned, asked.name, exported.missing)
+
+
+def _learning(asked: Asked, data: Path) -> Generator[Progress, None, FineTuned]:
+    from celltally import zoo
+    from celltally.learn import finetune
+
+    if asked.parent is None:
+        return finetune.iter_new_model(
+            [data], name=asked.name, sample=asked.sample, minutes=asked.minutes
+        )
+    model = zoo.load(asked.parent.path or asked.parent.name)
+    return finetune.iter_finetune(
+        model, [data], name=asked.name, project=asked.project, by=asked.by
+    )
+
+
+def _traced(
+    steps: Generator[Progress, None, FineTuned], trace: Trace
+) -> Generator[Progress, None, FineTuned]:
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                result: FineTuned = end.value
+                return result
+            trace.put(step)
+            yield step
+    finally:
+        steps.close()
+
+
+def _quietly(steps: Generator[Progress, None, Any], message: str) -> Generator[Progress, None, Any]:
+    """Yield steps without their numbers, which would say how far the whole is."""
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            yield Progress(0, 0, message)
+    finally:
+        steps.close()
+
+
+# ---- keep ----
+
+
+def keep_job(learnt: Learnt, name: str) -> Generator[Progress, None, ModelRecord]:
+    """Save a new model among the user's own; return its record.
+
+    Raises
+    ------
+    UserError
+        When the name cannot be used, or the disk is full.
+    """
+    yield Progress(0, 0, "saving the model")
+    from celltally import zoo
+
+    name = name.strip()
+    taken = [record.name for record in zoo.available()]
+    if problem := name_problem(name, taken):
+        raise UserError(problem.rstrip("."))
+    folder = zoo.user_models_dir() / name
+    if folder.exists():
+        raise UserError(f"{folder} is there already: choose another name")
+    return learnt.tuned.model.save(folder).record

@@ -1,0 +1,150 @@
+"""Prototypes for cells that look like none of those that a network has.
+
+Where the dots of a reviewed region are less similar to every cell prototype than nearly all
+cells of the replay are, the network has nothing to compare them with. Some of these cells
+become prototypes, each as unlike the others as can be, and as many places where there is no
+cell. They weigh nothing until the network has learned what they are worth, and lie on real cells
+of the user's again when it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from celltally.devices import autocast
+from celltally.learn.regions.gallery import known_places
+from celltally.learn.regions.windows import Window
+from celltally.networks import CanGrow, HasPrototypes
+
+__all__ = ["grow", "project_new"]
+
+#: Prototypes of a kind that are added at most, and cells that each must stand for.
+MOST, STANDS_FOR = 4, 3
+#: Share of the replay's cells that are less similar than what is called unlike.
+UNLIKE = 0.05
+#: The same where there is no replay, as a share of the largest similarity.
+FAINT = 0.35
+#: Places of each kind that are looked at, at most.
+LOOKED_AT = 4000
+
+
+def grow(
+    network: CanGrow,
+    windows: Sequence[Window],
+    replay: Sequence[Window],
+    rng: np.random.Generator,
+    device: torch.device,
+) -> tuple[CanGrow, tuple[int, ...]]:
+    """Give a network prototypes for cells that are like none of its own.
+
+    Parameters
+    ----------
+    network
+        Stays as it is.
+    windows
+        Reviewed, with dots.
+    replay
+        What the network knows.
+    rng
+        Chooses places, where there are very many.
+    device
+        Where the network runs.
+
+    Returns
+    -------
+    network
+        The same, or a copy with more prototypes.
+    new
+        Indices of the new prototypes.
+    """
+    cells, background = _features(network, windows, rng, device)
+    likeness = _likeness(network, cells, "cell", device)
+    known, _ = _features(network, replay, rng, device)
+    if len(known):
+        limit = float(_likeness(network, known, "cell", device).quantile(UNLIKE))
+    else:
+        limit = FAINT * float(network.similarities(torch.zeros(1)).max())
+    unlike = torch.nonzero(likeness < limit)[:, 0]
+    number = min(MOST, len(unlike) // STANDS_FOR, len(background))
+    if not number:
+        return network, ()
+    new_cells = _spread(cells[unlike], likeness[unlike], number)
+    foreign = _likeness(network, background, "background", device)
+    new_background = _spread(background, foreign, number)
+    half = len(network.prototype_kinds) // 2
+    new = (*range(half, half + number), *range(2 * half + number, 2 * (half + number)))
+    return network.grown(new_cells.to(device), new_background.to(device)), new
+
+
+def project_new(
+    network: HasPrototypes,
+    new: Sequence[int],
+    windows: Sequence[Window],
+    rng: np.random.Generator,
+    device: torch.device,
+) -> None:
+    """Put new prototypes onto the nearest places of their kind, no place twice, in place."""
+    if not new:
+        return
+    found = dict(zip(("cell", "background"), _features(network, windows, rng, device), strict=True))
+    taken: dict[str, set[int]] = {"cell": set(), "background": set()}
+    vectors = network.prototypes.detach().cpu().clone()
+    for k in new:
+        kind = network.prototype_kinds[k]
+        distances = (found[kind] - vectors[k]).square().sum(dim=1)
+        for at in torch.argsort(distances).tolist():
+            if at not in taken[kind]:
+                taken[kind].add(at)
+                vectors[k] = found[kind][at]
+                break
+    network.set_prototypes(vectors.to(network.prototypes.device))
+
+
+def _features(
+    network: HasPrototypes, windows: Sequence[Window], rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Features ``(n, D)`` of known cells, and of places without any."""
+    network.eval().to(device)
+    depth = network.prototypes.shape[1]
+    found: tuple[list[Tensor], list[Tensor]] = ([torch.empty(0, depth)], [torch.empty(0, depth)])
+    for window in windows:
+        if window.stated is not None:
+            continue
+        with torch.inference_mode(), autocast(device):
+            context = network.encode_context(window.thumbnail[None].to(device))
+            values = window.values.expand(3, -1, -1)[None].to(device)
+            features = network.features(values, context)[0].float().cpu()
+        for kept, places in zip(found, known_places(window, network.stride), strict=True):
+            kept.append(features[:, places].T.clone())
+    cells, background = (torch.cat(parts) for parts in found)
+    if len(background) > LOOKED_AT:
+        chosen = np.sort(rng.choice(len(background), LOOKED_AT, replace=False))
+        background = background[torch.from_numpy(chosen)]
+    return cells[:LOOKED_AT], background
+
+
+def _likeness(
+    network: HasPrototypes, features: Tensor, kind: str, device: torch.device
+) -> Tensor:
+    """Largest similarity ``(n,)`` of features to the prototypes of a kind."""
+    own = [k for k, other in enumerate(network.prototype_kinds) if other == kind]
+    with torch.inference_mode():
+        grid = features.T[None, :, :, None].to(device)
+        similarities = network.similarities(network.distances(grid))[0, own, :, 0]
+    return similarities.amax(dim=0).cpu()
+
+
+def _spread(features: Tensor, likeness: Tensor, number: int) -> Tensor:
+    """Choose features: the one most unlike all prototypes, then the farthest from the chosen."""
+    unit = functional.normalize(features, dim=1)
+    chosen = [int(likeness.argmin())]
+    nearest = unit @ unit[chosen[0]]
+    while len(chosen) < number:
+        chosen.append(int(nearest.argmin()))
+        nearest = torch.maximum(nearest, unit @ unit[chosen[-1]])
+    return features[chosen]

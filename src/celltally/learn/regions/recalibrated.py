@@ -1,0 +1,81 @@
+"""The intervals of a child: from regions that taught it nothing, or its parent's, widened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+
+from celltally import intervals
+from celltally.appearance import APPEARANCE
+from celltally.intervals.recalibrate import Audit
+from celltally.learn.calibrate import seen_ranges
+from celltally.learn.regions.plan import RegionPlan
+from celltally.model import Model
+from celltally.types import Audited, Calibration
+
+__all__ = ["recalibrated"]
+
+#: How many times as wide as the parent's the intervals are where nothing was measured.
+UNMEASURED = 2.0
+
+
+def recalibrated(
+    child: Model, parent: Model, plan: RegionPlan, audits: Sequence[Audit]
+) -> Model:
+    """Give a child intervals.
+
+    Parameters
+    ----------
+    child
+        Without a calibration.
+    parent
+        The model that it was made from.
+    plan
+        The images that are known to the child.
+    audits
+        Regions that taught it nothing: kept-back and audit regions, as the child counted them.
+    """
+    images = [*plan.teachers, *plan.kept, *plan.audited]
+    looks = [i.scaled for i in images if i.scaled.statistics]
+    ranges = seen_ranges([look.statistics for look in looks]) if looks else {}
+    known = parent.calibration
+    if audits:
+        made = intervals.recalibrate(
+            known, audits, model=parent.name, sha256=parent.calibration_sha256, ranges=ranges
+        )
+    else:
+        made = _widened(known, parent)
+    appearances = intervals.known_appearances(
+        [i.scaled.appearance for i in images],
+        [i.sample.group for i in images],
+        APPEARANCE,
+        None if known is None else known.appearances,
+    )
+    return child.with_calibration(replace(made, appearances=appearances))
+
+
+def _widened(known: Calibration | None, parent: Model) -> Calibration:
+    """Return the parent's calibration, its intervals wider by ``UNMEASURED``, and provisional."""
+    base = intervals.unmeasured() if known is None else known
+    regions = base.regions
+    if regions is not None:
+        bins = tuple(
+            replace(b, scores=tuple(float(s) for s in np.array(b.scores) * UNMEASURED))
+            for b in regions.bins
+        )
+        regions = replace(regions, bins=bins)
+    return replace(
+        base,
+        scores=tuple(float(s) for s in np.array(base.scores) * UNMEASURED),
+        kind="provisional",
+        regions=regions,
+        date=date.today().isoformat(),
+        audits=Audited(
+            parent=parent.name, parent_calibration=parent.calibration_sha256, units="images",
+            groups=0, regions=0, whole=0, low=0.0, high=0.0,
+            region_factor=UNMEASURED, image_factor=UNMEASURED,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""The last layer in closed form, on reviewed regions and on the replay (see ``refit``)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import torch
+from torch import Tensor
+
+from celltally.devices import autocast
+from celltally.learn.refit import LastLayer, block_equations, count_equation
+from celltally.learn.regions.windows import Window
+from celltally.networks import HasPrototypes
+from celltally.types import Progress
+
+__all__ = ["iter_refit_regions", "window_similarities"]
+
+
+def window_similarities(network: HasPrototypes, window: Window, device: torch.device) -> Tensor:
+    """Similarities of a window to the prototypes, ``(1, K, h, w)`` on the CPU."""
+    with torch.inference_mode(), autocast(device):
+        context = network.encode_context(window.thumbnail[None].to(device))
+        values = window.values.expand(3, -1, -1)[None].to(device)
+        features = network.features(values, context).float()
+        return network.similarities(network.distances(features)).cpu()
+
+
+def iter_refit_regions(
+    network: HasPrototypes,
+    windows: Sequence[Window],
+    replay: Sequence[Window],
+    *,
+    share: float,
+    device: torch.device,
+) -> Generator[Progress, None, None]:
+    """Fit weights and bias of the similarities to windows and the replay, in place.
+
+    Parameters
+    ----------
+    network
+        Changed in place.
+    windows, replay
+        What teaches, and what must not be unlearned.
+    share
+        Weight of the whole replay in units of that of all windows.
+    device
+        Where the network runs.
+    """
+    network.eval().to(device)
+    last = LastLayer(network)
+    parts = [(w, 1.0) for w in windows]
+    if replay:
+        parts += [(w, (share * len(windows) / len(replay)) ** 0.5) for w in replay]
+    for done, (window, scale) in enumerate(parts, start=1):
+        known = window_similarities(network, window, device).double()
+        known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
+        for rows, wanted in _equations(window, known):
+            last.add(rows * scale, wanted * scale)
+        yield Progress(done, len(parts), "refitting the last layer")
+    last.solve()
+
+
+def _equations(window: Window, known: Tensor) -> Generator[tuple[Tensor, Tensor], None, None]:
+    weight = window.weight[None].double()
+    if window.stated is not None:
+        yield count_equation(known * weight, window.stated)
+        return
+    asked = (weight > 0).double()
+    target = window.target[None].double() * asked
+    yield count_equation(known * asked, float(target.sum()))
+    yield from block_equations(known, target, asked)

@@ -1,0 +1,196 @@
+"""What people reviewed: regions of images in which something is known, and nothing beyond.
+
+A reviewed region says where every cell in it is, one with a stated count only how many there
+are; excluded regions say nothing, and so does all that lies outside. Audit regions were drawn at
+random and never teach: they judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from celltally.density.inside import inside
+from celltally.density.overlay import Overlay
+from celltally.errors import UserError
+from celltally.io import read_dots, read_image, read_regions, select_pixels
+from celltally.learn.data import Dataset, Sample, read_dataset, sample_dots
+from celltally.network_input import ScaledImage, scaled_image
+from celltally.types import Dots, Progress, Region
+
+__all__ = ["ReviewedImage", "iter_reviewed", "region_count"]
+
+#: A region must hold at least a square of so many cell diameters a side.
+LEAST_SIDE = 1.0
+#: No two cells are nearer to each other than this many diameters, on the average of a region.
+CLOSEST = 1 / 3
+#: Dots nearer to each other than this many diameters are one cell twice.
+DOUBLE = 0.1
+#: States of dots that a human has changed.
+CORRECTED = ("added", "moved", "removed")
+
+
+@dataclass(frozen=True, eq=False)
+class ReviewedImage:
+    """One image and what is known of parts of it.
+
+    Attributes
+    ----------
+    dataset, sample
+        Where it comes from; ``sample.group`` is what is independent.
+    scaled
+        Its pixels at model scale, and what it looks like.
+    teaching
+        Regions that teach: reviewed ones, and those with a stated count.
+    judging
+        Audit regions.
+    excluded
+        Regions of which nothing is known.
+    dots
+        Without those that were removed.
+    corrected
+        ``(n, 2)`` places, in image pixels, where a human added, moved or removed a dot.
+    """
+
+    dataset: Dataset
+    sample: Sample
+    scaled: ScaledImage
+    teaching: tuple[Region, ...]
+    judging: tuple[Region, ...]
+    excluded: tuple[Region, ...]
+    dots: Dots
+    corrected: NDArray[np.float64]
+
+    def pixels(self) -> NDArray[Any]:
+        """Read the pixels, ``(H, W)`` or ``(H, W, 3)``."""
+        return select_pixels(read_image(self.sample.image), channel=self.dataset.channel)
+
+
+def region_count(image: ReviewedImage, region: Region) -> float:
+    """Return what a human counted in a region: the stated count, else the number of dots."""
+    if region.stated is not None:
+        return float(region.stated)
+    return float(inside(image.dots.yx, region.polygon).sum())
+
+
+def iter_reviewed(
+    folders: Sequence[Path], nominal_px: float
+) -> Generator[Progress, None, tuple[list[ReviewedImage], tuple[str, ...]]]:
+    """Read what was reviewed in data set folders, at model scale.
+
+    An image without regions is known as a whole.
+
+    Parameters
+    ----------
+    folders
+        Data set folders.
+    nominal_px
+        Cell diameter at model scale.
+
+    Returns
+    -------
+    images
+        Those with regions that teach or judge.
+    notes
+        Sentences on regions that were left out.
+
+    Raises
+    ------
+    UserError
+        For folders that are no data sets, a stated count that cannot be, or dots that lie on
+        each other.
+    """
+    pairs = [
+        (dataset, sample)
+        for dataset in (read_dataset(f, partly=True) for f in dict.fromkeys(folders))
+        for sample in dataset.samples
+    ]
+    images, notes = [], []
+    for done, (dataset, sample) in enumerate(pairs, start=1):
+        image, note = _read(dataset, sample, nominal_px)
+        notes += [note] if note else []
+        if image.teaching or image.judging:
+            images.append(image)
+        yield Progress(done, len(pairs), "reading")
+    return images, tuple(notes)
+
+
+def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[ReviewedImage, str]:
+    pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
+    scaled = scaled_image(pixels, dataset.diameter_px, nominal_px)
+    height, width = scaled.image_shape
+    edges = np.array([(0, 0), (0, width), (height, width), (height, 0)]) - 0.5
+    everything = Dots.new() if sample.dots is None else read_dots(sample.dots)
+    dots = Dots.new() if sample.dots is None else sample_dots(sample, scaled.image_shape)
+    regions = [] if sample.regions is None else read_regions(sample.regions)
+    known = [r for r in regions if r.by_dots or r.stated is not None]
+    if not known and not any(r.kind == "exclude" for r in regions):
+        stated = None if sample.dots is not None else sample.count
+        known = [Region(edges, "reviewed", stated=stated, id=sample.stem)]
+    kept, small = [], 0
+    for region in known:
+        area = _shared_area(region.polygon, edges)
+        if area < (LEAST_SIDE * scaled.diameter_px) ** 2:
+            small += 1
+            continue
+        _check_stated(region, area, scaled.diameter_px, sample)
+        kept.append(region)
+    note = ""
+    if small:
+        note = (
+            f"{small} region{'s' * (small != 1)} of {sample.image.name} "
+            f"{'are' if small != 1 else 'is'} smaller than a cell of {scaled.diameter_px:.3g} px, "
+            "and left out"
+        )
+    judging = tuple(r for r in kept if r.kind == "audit")
+    teaching = tuple(r for r in kept if r.kind != "audit")
+    for region in (r for r in kept if r.stated is None):
+        _check_doubles(dots.yx[inside(dots.yx, region.polygon)], scaled.diameter_px, sample)
+    touched = np.isin(everything.state, CORRECTED)
+    return ReviewedImage(
+        dataset=dataset,
+        sample=sample,
+        scaled=scaled,
+        teaching=teaching,
+        judging=judging,
+        excluded=tuple(r for r in regions if r.kind == "exclude"),
+        dots=dots,
+        corrected=everything.yx[touched],
+    ), note
+
+
+def _shared_area(polygon: NDArray[np.float64], edges: NDArray[np.float64]) -> float:
+    """Area of the part of a polygon that lies in the image, in square pixels."""
+    outline = Overlay([[polygon], [edges]]).outline(lambda inside: inside.all(axis=0))
+    (y0, x0), (y1, x1) = outline.transpose(1, 2, 0)
+    return float(((x0 + x1) / 2 * (y1 - y0)).sum())
+
+
+def _check_stated(region: Region, area: float, diameter_px: float, sample: Sample) -> None:
+    most = area / (CLOSEST * diameter_px) ** 2
+    if region.stated is not None and not 0 <= region.stated <= most:
+        raise UserError(
+            f"a region of {sample.image.name} is stated to have {region.stated:,.0f} cells, but no "
+            f"more than about {most:,.0f} of {diameter_px:.3g} px fit into it; mend the count, or "
+            "the cell diameter"
+        )
+
+
+def _check_doubles(yx: NDArray[np.float64], diameter_px: float, sample: Sample) -> None:
+    """Refuse regions in which most dots lie on others."""
+    if len(yx) < 2:
+        return
+    distances, _ = cKDTree(yx).query(yx, k=2)
+    doubles = int((distances[:, 1] < DOUBLE * diameter_px).sum())
+    if doubles > len(yx) / 2:
+        y, x = yx[np.argmin(distances[:, 1])]
+        raise UserError(
+            f"{doubles} of {len(yx)} dots in a reviewed region of {sample.image.name} lie on "
+            f"others (such as at y = {y:.0f}, x = {x:.0f}); leave one dot a cell"
+        )

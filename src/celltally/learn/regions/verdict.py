@@ -1,0 +1,59 @@
+"""Whether learning helped, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celltally.intervals.conformal import MIN_GROUPS
+from celltally.learn.outcome import Compared
+from celltally.learn.regions.plan import FEWEST_GROUPS, RegionPlan
+
+__all__ = ["helped", "verdict"]
+
+#: With fewer regions that judge than this, chance may have decided.
+FEW = 5
+
+
+def helped(judges: Sequence[Compared]) -> bool | None:
+    """Whether the new model counts what judges it better; None where nothing does.
+
+    Random audit regions decide where there are some: reviewed ones may have been chosen because
+    the model was wrong there.
+    """
+    if not judges:
+        return None
+    best = next((one for one in judges if one.judge == "audit"), judges[0])
+    return best.mae_after < best.mae_before
+
+
+def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
+    """Say whether it helped, and what would help (more)."""
+    better = helped(judges)
+    if better is None:
+        images = len(plan.teachers)
+        return (
+            f"Nothing tells whether it helped: all {len(plan.taught)} regions, of {images} "
+            f"image{'s' * (images != 1)}, were learned from.",
+            f"Review regions in at least {FEWEST_GROUPS} images, or audit some, to be told.",
+        )
+    told = ["It helped." if better else "It did not help."]
+    for one in judges:
+        n = len(one.regions)
+        kind = "audit region" if one.judge == "audit" else "region"
+        rest = "" if one.judge == "audit" else " kept back"
+        told.append(
+            f"On {n} {kind}{'s' * (n != 1)}{rest} ({one.images} image{'s' * (one.images != 1)}) "
+            f"the error went from {one.mae_before:.1f} to {one.mae_after:.1f} cells a region."
+        )
+    judging = sum(len(one.regions) for one in judges)
+    if judging < FEW:
+        told.append(
+            f"{judging} region{'s are' if judging != 1 else ' is'} few to judge by: audit some "
+            f"random ones ({MIN_GROUPS} from different images calibrate the interval as well)."
+        )
+    if not better:
+        told.append(
+            "More regions would help, from images that differ, where the model is most wrong; and "
+            "so would a look at the cell diameter, which decides at what scale cells are seen."
+        )
+    return tuple(told)
