@@ -171,6 +171,17 @@ def study_sample(folder: Path) -> None:
         wait(lambda: not study.plots.view.busy, 60)
         study.plots.grab().save(str(folder / "study-groups.png"))
         study.plots.close()
+        study.recount_all()
+        window = study.dialog
+        wait(lambda: not window.busy, 60)
+        rows = range(window.model_box.count())
+        other = next(i for i in rows if window.model_box.itemData(i).name == "u2os-hoechst")
+        window.model_box.setCurrentIndex(other)
+        window.start()
+        wait(lambda: not window.busy, 300)
+        window.grab().save(str(folder / "study-recount.png"))
+        window.leave()
+        wait(lambda: study.dialog is None, 60)
         viewer.close()
     del os.environ["XDG_DATA_HOME"]
 

@@ -250,7 +250,7 @@ def test_settings_are_checked_first_and_a_full_project_ends_it(
     def full(*_, **__):
         raise UserError("the disk is full")
 
-    monkeypatch.setattr("celltally.batch.in_project.record", full)
+    monkeypatch.setattr("celltally.project.new_counts.record", full)
     with pytest.raises(UserError, match="disk is full"):
         run(store, model)
     assert latest_counts(store) == []

@@ -28,7 +28,7 @@ from celltally.project.recounts import RECOUNT, Recount, drop_recount
 from celltally.project.remembering import of_image
 from celltally.project.store import Store
 from celltally.project.study import rows
-from celltally.project.study_lock import lock, locked, suggested_lock
+from celltally.project.study_lock import lock, locked, otherwise, suggested_lock
 from celltally.project.work import load_dots, load_regions, record
 from celltally.types import Dots, Region
 
@@ -53,6 +53,9 @@ def calls(monkeypatch):
         density = np.zeros(prediction.grid.shape, dtype=np.float32)
         for y, x in np.argwhere(pixels >= 150)[::40]:
             density[int(y / step[0]), int(x / step[1])] = 2.0 if model.name == "child" else 1.0
+        if model.base is not None:  # the images are unlike those that the child learned from
+            known = model.base.calibration, model.base.calibration_sha256
+            prediction = replace(prediction, calibration=known[0], calibration_sha256=known[1])
         return replace(prediction, density=density[None], variance=0.01 * density[None])
 
     monkeypatch.setattr(predict, "iter_predict", bright)
@@ -408,3 +411,22 @@ def test_a_threshold_that_is_locked_chooses_the_dots(store, study, child):
     assert {c.threshold for c in counts} == {1e6}
     assert load_prediction(store, counts[0]) is not None
     assert not (load_dots(store, study[0]).state == "proposed").any()
+
+
+def test_counts_by_a_base_are_the_models_own(store, study, model, child, calls):
+    with_base = replace(child, base=model, calibration_sha256="e1" * 32)
+    run(store, with_base)
+    assert use(store, with_base).moved
+    counts = in_force(latest_counts(store))
+    assert {c.calibration_sha256 for c in counts} == {model.calibration_sha256}
+    held = locked(store)
+    assert held.calibration_sha256 == "e1" * 32
+    assert all(held.holds(c.model_sha256, c.calibration_sha256) for c in counts)
+    assert not any("calibration" in flag for row in rows(store) for flag in otherwise_of(row, held))
+    calls.clear()
+    assert {d.flags[0] for d in run(store, with_base)} == {table.KNOWN}
+    assert calls == []
+
+
+def otherwise_of(row, held):
+    return otherwise(row.counted, held)

@@ -2,22 +2,33 @@
 
 import json
 from dataclasses import asdict, replace
+from importlib import import_module
 
+import imageio.v3 as imageio
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from celltally import zoo
 from celltally.appearance import APPEARANCE
+from celltally.batch import iter_count, read_counts
+from celltally.cli import run
 from celltally.errors import UserError
+from celltally.evaluate.explanations import Explaining
+from celltally.evaluate.report import iter_evaluate
 from celltally.explain.overview import overview
 from celltally.explain.saliency import saliency
 from celltally.explain.similarity import similarities
 from celltally.intervals import known_appearances
+from celltally.learn import audits
+from celltally.learn.calibrate import calibrate_on
+from celltally.learn.data import read_dataset
 from celltally.model import Model
 from celltally.networks import build
 from celltally.predict import predict, scaled_for
+from celltally.progress import drain
 from celltally.record import Learned, known_of, read_base, read_record, sha256_of
 from celltally.types import Calibration
 
@@ -370,3 +381,99 @@ def test_an_image_at_model_scale_is_explained_by_who_counts_it(child, base, know
         assert overview(child, plane, device="cpu").contributions.total == pytest.approx(
             overview(child, pixels, diameter_px=12.0, device="cpu").contributions.total
         )
+
+
+# ---- where models are used --------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path, known, own):
+    """A folder with an image for either model."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    imageio.imwrite(folder / "base.png", known[0])
+    imageio.imwrite(folder / "child.png", own[0])
+    return folder
+
+
+@pytest.fixture
+def dataset(dataset_folder, known, own):
+    """A data set of which the base counts one half of the images."""
+    folder = dataset_folder("both", [6, 6, 6, 6], shape=SHAPE)
+    for i, pixels in enumerate([known[0], own[0], known[1], own[1]]):
+        imageio.imwrite(folder / "images" / f"both-{i}.png", pixels)
+    return folder
+
+
+def test_counts_of_the_base_are_not_counted_again(folder, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "counts.csv"
+
+    def count(**options):
+        return drain(
+            iter_count([pictures], model=folder, out=out, diameter_px=12.0, device="cpu", **options)
+        )
+
+    count()
+    rows = read_counts(out)
+    table = pd.DataFrame(rows).set_index("image")
+    model = Model.load(folder)
+    assert set(table["model_sha256"]) == {model.sha256}
+    assert table.loc["child.png", "calibration_sha256"] == model.calibration_sha256
+    assert table.loc["base.png", "calibration_sha256"] == model.base.calibration_sha256
+    assert "it was counted by 'older'" in table.loc["base.png", "message"]
+    assert "counted by" not in table.loc["child.png", "message"]
+    monkeypatch.setattr(import_module("celltally.predict"), "iter_predict", None)
+    count(resume=True)
+    assert read_counts(out) == rows
+
+
+def test_only_images_that_it_counts_calibrate_a_child(child, base, dataset):
+    data = read_dataset(dataset)
+    calibrated = drain(calibrate_on(child, [(data, s) for s in data.samples], device="cpu"))
+    assert calibrated.calibration.n == 2
+    assert calibrated.base is base
+    assert calibrated.sha256 == child.sha256
+    theirs = [(data, s) for s in data.samples[::2]]
+    with pytest.raises(UserError, match=r"all 2 images look unlike those that 'mine' learned from"):
+        drain(calibrate_on(child, theirs, device="cpu"))
+
+
+def test_an_image_that_the_base_counts_is_no_audit_of_the_child(child, base, pictures):
+    found = {candidate.name: candidate for candidate in audits.candidates_in(pictures)}
+    options = {"seed": 1, "diameter_px": 12.0, "device": "cpu"}
+    with pytest.raises(UserError, match=r"base\.png is counted by 'older'"):
+        drain(audits.iter_field(child, found["base.png"], 0, **options))
+    assert drain(audits.iter_field(child, found["child.png"], 0, **options))
+    assert drain(audits.iter_field(base, found["base.png"], 0, **options))
+
+
+def test_a_childs_own_prototypes_are_judged(make_child, dataset, tmp_path):
+    child = make_child(prototypes=6)
+    child.save(tmp_path / "six")
+    job = iter_evaluate(dataset, model=tmp_path / "six", explanations=True, device="cpu")
+    report = drain(job)
+    assert not report.failed
+    assert report.explanations["prototypes"] == 6
+    assert report.explanations["additivity_error"] < 1e-4
+    assert Explaining(child, 1, 1, "cpu").model.base is None
+
+
+@pytest.mark.parametrize(("image", "number"), [("base.png", 4), ("child.png", 6)])
+def test_the_command_line_explains_the_network_that_counted(
+    make_child, pictures, tmp_path, monkeypatch, capsys, image, number
+):
+    make_child(prototypes=6, new_prototypes=(4, 5)).save(tmp_path / "six")
+    drawn = {}
+
+    def write_gallery(path, rows, kinds, title, *, new=()):
+        drawn.update(number=len(rows), title=title, new=new)
+        return ()
+
+    monkeypatch.setattr("celltally.explain.gallery.write_gallery", write_gallery)
+    command = ["explain", pictures / image, "--model", tmp_path / "six", "--out", tmp_path / "why"]
+    assert run([*map(str, command), "--diameter", "12", "--device", "cpu"]) == 0
+    assert len(pd.read_csv(tmp_path / "why" / "contributions.csv")) == number + 1
+    assert drawn["number"] == number
+    assert drawn["new"] == ((4, 5) if number == 6 else ())
+    assert f"of the model {'six' if number == 6 else 'older'}," in drawn["title"]
+    assert ("it was counted by 'older'" in capsys.readouterr().err) == (number == 4)

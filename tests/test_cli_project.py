@@ -24,7 +24,7 @@ from celltally.types import Dots, Region
 
 COMMANDS = (
     *("new", "add", "find", "plate", "count", "table", "log", "methods", "check", "lock"),
-    *("unlock", "dataset"),
+    *("unlock", "recount", "dataset"),
 )
 #: Those that only look: they must work while another program has the project open.
 READ = (
@@ -130,6 +130,7 @@ def test_a_project_that_is_not_there_is_not_made(command, tmp_path, capsys):
     path = tmp_path / "none.celltally"
     rest = {"add": ["a.png"], "find": [str(tmp_path)], "plate": ["--pattern", "{well}.tif"]}
     rest["dataset"] = ["--out", str(tmp_path / "set")]
+    rest["recount"] = ["--leave"]
     (tmp_path / "a.png").write_bytes(b"")
     rest["add"] = [str(tmp_path / "a.png")]
     assert run(["project", command, str(path), *rest.get(command, [])]) == 2

@@ -54,6 +54,7 @@ def test_every_widget_has_its_name_and_its_place_in_the_layers_menus():
     assert widgets == {
         "celltally.tally": "Tally",
         "celltally.explain": "Explain",
+        "celltally.learn": "Learn",
         "celltally.calibrate": "Calibrate for my microscope",
         "celltally.study": "Study",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celltally.published import PUBLISHED
-from celltally.record import ModelRecord
+from celltally.record import Learned, ModelRecord
 from celltally.types import Audited, Calibration
 
 __all__ = ["render_card"]
@@ -11,7 +11,9 @@ __all__ = ["render_card"]
 METRICS = ("n", "mae", "mre", "bias", "f1", "coverage")
 
 
-def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
+def render_card(
+    record: ModelRecord, calibration: Calibration | None, base: ModelRecord | None = None
+) -> str:
     """Markdown text of a model's card.
 
     Parameters
@@ -20,6 +22,8 @@ def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
         What the model says of itself.
     calibration
         Its calibration, or None.
+    base
+        Of the model that counts images unlike those that this one learned from, or None.
     """
     lines = [
         f"# {record.name}",
@@ -31,9 +35,11 @@ def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
         f"- Nominal cell diameter: {record.diameter_px:g} px (images are rescaled to it)",
         f"- Identity (sha256): `{record.sha256}`",
     ]
-    if record.parent:
+    if record.parent and record.learned is None:
         lines.append(f"- Made from: `{record.parent}`")
     lines += [f"- {key}: {value}" for key, value in record.training.items()]
+    if record.learned is not None:
+        lines += ["", "## Learned from corrections", "", *_learned(record.learned, record, base)]
     lines += ["", "## Training data", ""]
     if record.training_data:
         lines += ["| data set | images | licence of the images |", "|---|---|---|"]
@@ -67,6 +73,55 @@ def render_card(record: ModelRecord, calibration: Calibration | None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _learned(learned: Learned, record: ModelRecord, base: ModelRecord | None) -> list[str]:
+    """Lines on what a person's corrections taught."""
+    project = f" of {learned.project}" if learned.project else ""
+    taught = [
+        f"{_some(learned.regions, 'region')} with {_some(learned.dots, 'dot')} "
+        f"({learned.corrected:,} added, moved or removed by hand)"
+    ]
+    if learned.stated:
+        taught.append(f"{_some(learned.stated, 'region')} with a stated count")
+    if learned.excluded:
+        taught.append(f"{_some(learned.excluded, 'excluded region')}")
+    known = base is not None and base.sha256 == record.parent
+    lines = [
+        *([f"- Made from: `{record.parent}`{f' ({base.name})' if base and known else ''}"]
+          if record.parent else []),
+        f"- Learned on {learned.date} from {', '.join(taught)}, in "
+        f"{_some(learned.images, 'image')}{project}",
+    ]  # fmt: skip
+    if learned.by:
+        lines.append(f"- Reviewed by: {', '.join(learned.by)}")
+    for regions, kind, words in (
+        (learned.kept_back, "mae", "reviewed region"),
+        (learned.audits, "audit_mae", "random audit region"),
+    ):
+        before, after = (learned.metrics.get(f"{kind}_{when}") for when in ("before", "after"))
+        if regions and before is not None and after is not None:
+            lines.append(
+                f"- Mean error on {_some(regions, words)} that taught nothing: "
+                f"{before:.3g} cells before, {after:.3g} after"
+            )
+    if learned.helped is None:
+        lines.append("- Whether it counts better is not known: nothing was kept back to tell")
+    elif not learned.helped:
+        lines.append("- It does not count better than the model that it was made from")
+    if learned.new_prototypes:
+        numbers = ", ".join(f"p{number}" for number in learned.new_prototypes)
+        lines.append(f"- New prototypes: {numbers}")
+    if base is not None:
+        lines.append(
+            f"- Images unlike those it learned from are counted by {base.name} "
+            f"(`{base.sha256}`), which is kept in the folder `base`, with that one's calibration"
+        )
+    return lines
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _architecture(record: ModelRecord) -> list[str]:

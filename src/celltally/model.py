@@ -44,7 +44,7 @@ from celltally.record import (
 )
 from celltally.types import Calibration
 
-__all__ = ["Model"]
+__all__ = ["Model", "round_to_stored"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +142,7 @@ class Model:
         details
             Further fields of ``ModelRecord``.
         """
-        network = network.cpu().float().eval()
-        with torch.no_grad():
-            for tensor in network.state_dict().values():
-                if tensor.is_floating_point():
-                    tensor.copy_(tensor.half().float())
+        network = round_to_stored(network.cpu().float().eval())
         record = ModelRecord(
             name=name,
             network=name_of(network),
@@ -215,7 +211,8 @@ class Model:
             # It keeps its name, so that whoever reads the folder knows which model it was.
             older, _ = self.base._files(self.base.name)
             files |= {f"{BASE}/{name}": data for name, data in older.items()}
-        files[CARD] = render_card(record, self.calibration).encode()
+        base = None if self.base is None else self.base.record
+        files[CARD] = render_card(record, self.calibration, base).encode()
         record = replace(record, files={name: sha256_of(data) for name, data in files.items()})
         files[RECORD] = record.to_json().encode()
         return files, record
@@ -271,6 +268,15 @@ class Model:
             base=base,
             replay=_read_replay(record),
         )
+
+
+def round_to_stored(network: CountingNetwork) -> CountingNetwork:
+    """Round weights in place to what will be stored, half precision; return the network."""
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().float())
+    return network
 
 
 def _preprocessing() -> dict[str, Any]:

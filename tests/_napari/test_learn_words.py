@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from celltally._napari.learn_versions import (
     version_lines,
 )
 from celltally._napari.learning import Trace
+from celltally.lineage import lineages
 from celltally.project.teaching import Teaching
 from celltally.record import Learned
 from celltally.types import Progress
@@ -34,8 +36,8 @@ def test_material_in_words():
     )
     one = Teaching(images=1, regions=1, dots=1)
     assert words.material_words(one) == "1 reviewed region in 1 image, 1 dot."
-    stated = Teaching(images=2, stated=1)
-    assert words.material_words(stated) == "1 region in 2 images with only a stated count."
+    stated = Teaching(images=1, stated=1)
+    assert words.material_words(stated) == "1 region in 1 image with only a stated count."
 
 
 def test_what_to_do_where_there_is_nothing():
@@ -65,6 +67,8 @@ def test_images_that_cannot_teach():
         ("u2os 3", "wells", (), "u2os 3 – wells"),
         ("general", "a/b: c", (), "general – a b  c"),
         ("general", "", ("general",), "general 2"),
+        ("general – Plate 3", "Plate 3", ("general – Plate 3",), "general – Plate 3 2"),
+        ("general – a 2", "b", (), "general – a 2 – b"),
     ],
 )  # fmt: skip
 def test_proposed_names_are_free(parent, project, taken, proposed):
@@ -93,16 +97,17 @@ def test_time_left(seconds, said):
     assert words.left_words(seconds) == said
 
 
+def test_time_left_names_what_is_done():
+    assert words.left_words(31, "comparing") == "Comparing: about 35 s left"
+
+
 def test_before_and_after_in_words():
     compared = SimpleNamespace(
         judge="kept back", regions=[1, 2, 3], images=2, mae_before=5.21, mae_after=1.9
     )
-    assert words.compared_line(compared) == (
-        "Kept-back regions (3 in 2 images): off by 5.2 → 1.9 cells"
-    )
+    assert words.compared_line(compared) == "Kept-back regions: off by 5.2 → 1.9 cells"
     example = SimpleNamespace(counted=21.0, before=13.7, after=20.2)
-    assert words.example_caption(example) == "you 21 · before 14 → after 20"
-    assert len({words.verdict(helped) for helped in (True, False, None)}) == 3
+    assert words.example_caption(example) == "you\xa021 · before\xa014\xa0→\xa0after\xa020"
 
 
 def test_every_step_is_traced():
@@ -111,6 +116,7 @@ def test_every_step_is_traced():
         trace.put(Progress(i, 10, "learning", {"loss": 8.0 - i}), now=float(i))
     trace.put(Progress(8, 10, "learning", {"val_loss": 1.0, "parent_loss": 2.0}), now=8.0)
     curves = trace.curves()
+    assert curves.steps == 10
     assert curves.loss[-1] == (8.0, 1.0)
     assert curves.validation == ((8.0, 1.0),)
     assert curves.parent == 2.0
@@ -124,6 +130,10 @@ def test_time_left_is_not_guessed_at():
     trace.put(Progress(1, 100, "learning"), now=9.0)
     trace.put(Progress(2, 100, "learning"), now=9.5)
     assert trace.seconds_left() is None
+    trace.put(Progress(3, 100, "learning"), now=19.0)
+    assert trace.seconds_left() == pytest.approx(5.0 * 97)
+    trace.put(Progress(1, 4, "comparing"), now=20.0)
+    assert trace.seconds_left() is None  # something else, as fast as nobody knows
 
 
 def test_long_curves_are_thinned():
@@ -137,40 +147,59 @@ def test_long_curves_are_thinned():
 def test_the_family_of_a_model(make_record):
     root = make_record(name="general", sha256="aa")
     child = make_record(name="child", sha256="bb", parent="aa", learned=LEARNED)
-    other = make_record(name="other child", sha256="cc", parent="aa")
-    grandchild = make_record(name="grandchild", sha256="dd", parent="bb")
     stranger = make_record(name="stranger", sha256="ee")
-    records = [grandchild, stranger, other, child, root]
-    for of in (root, child, grandchild):
-        tree = family(records, of)
+    trees = lineages([stranger, child, root])
+    for of in (root, child):
+        tree = family(trees, of)
         assert tree.record == root
-        assert [c.record.name for c in tree.children] == ["other child", "child"]
-        assert [c.record for c in tree.children[1].children] == [grandchild]
-    assert family(records, stranger).children == ()
-    assert family(records, None) is None
+        assert [version.record for version in tree.children] == [child]
+    assert family(trees, stranger).children == ()
+    assert family(trees, None) is None
+    assert family((), root) is None
+
+
+def test_what_a_model_was_trained_from_is_no_version(make_record):
+    general = make_record(name="general", sha256="bb", parent="aa")
+    special = make_record(name="special", sha256="cc", parent="aa")
+    warm = make_record(name="warm", sha256="dd", parent="bb")
+    child = make_record(name="child", sha256="ee", parent="bb", learned=LEARNED)
+    copy = make_record(name="copy", sha256="ee", training={"calibrated from": "child"})
+    trees = lineages([general, special, warm, child, copy])
+    for of in (general, child, copy):
+        tree = family(trees, of)
+        assert tree.record == general
+        assert [version.record for version in tree.children] == [child]
+        assert [version.record for version in tree.children[0].children] == [copy]
+    assert family(trees, special).children == ()
 
 
 def test_a_parent_that_is_gone_is_shown(make_record):
-    child = make_record(name="child", sha256="bb", parent="aa" * 32)
-    tree = family([child], child)
+    child = make_record(name="child", sha256="bb", parent="aa" * 32, learned=LEARNED)
+    tree = family(lineages([child]), child)
     assert tree.record is None
     assert version_lines(tree, in_use=False)[0] == "aaaaaaaa (gone)"
     assert "not among" in version_details(tree)
-    assert [c.record for c in tree.children] == [child]
-
-
-def test_records_that_descend_from_each_other_end(make_record):
-    a = make_record(name="a", sha256="aa", parent="bb")
-    b = make_record(name="b", sha256="bb", parent="aa")
-    assert family([a, b], a) is not None
+    assert version_error(tree) == ""
 
 
 def test_what_a_version_says(make_record):
-    child = family([], make_record(name="child", sha256="bb", learned=LEARNED))
+    (child,) = lineages([make_record(name="child", sha256="bb", learned=LEARNED)])
     assert version_lines(child, in_use=True) == (
-        "child – in use", "2026-02-03 · 6 regions, 120 dots · Ada",
-    )  # fmt: skip
+        "child – in use",
+        "2026-02-03, by Ada",
+        "5 regions, 1 stated, 120 dots",
+    )
     assert version_error(child) == "5.2 → 1.9"
     details = version_details(child)
-    assert "14 corrected" in details
+    assert "14 dots corrected" in details
     assert "It helped: off by 5.2 → 1.9 cells a region" in details
+    (plain,) = lineages([make_record(created="2026-01-02")])
+    assert version_lines(plain, in_use=False) == ("fake", "trained on 3 images of 1 data set")
+    assert version_error(plain) == ""
+
+
+def test_a_version_that_nothing_judged(make_record):
+    learned = replace(LEARNED, metrics={}, helped=None)
+    (child,) = lineages([make_record(name="child", sha256="bb", learned=learned)])
+    assert version_error(child) == "–"
+    assert "Nothing told" in version_details(child)

@@ -11,8 +11,8 @@ from celltally._napari import model_section
 from celltally._napari.counting import Looked
 from celltally._napari.jobs import Jobs
 from celltally.published import PUBLISHED
-from celltally.record import PatchRecord, PrototypeRecord
-from celltally.types import Calibration, Progress
+from celltally.record import Learned, PatchRecord, PrototypeRecord
+from celltally.types import Appearances, Calibration, Progress
 
 pytestmark = pytest.mark.gui
 
@@ -76,6 +76,29 @@ def test_what_is_unlike_is_told_without_reading_again(section, monkeypatch):
     assert section.warning.text().startswith("Unlike the training images: contrast")
     section.warn(16.0)
     assert section.warning.text() == ""
+
+
+def test_the_model_that_would_count_says_what_is_unlike(section, make_record, monkeypatch):
+    def looks(level):
+        return Appearances(("level_50",), (0.1,), ((level,),), ("a",))
+
+    def calibration(low, high, looks):
+        ranges = {"contrast": (low, high)}
+        return Calibration(1.0, 0.0, 1.0, (1.0,), 1, 1, "", ranges=ranges, appearances=looks)
+
+    learned = Learned(
+        project="", by=(), date="", images=1, regions=1, stated=0, excluded=0, dots=1,
+        corrected=0, kept_back=0, audits=0, helped=None, metrics={}, looks=looks(1.0),
+    )  # fmt: skip
+    child = make_record(learned=learned)
+    parts = [
+        (child, calibration(5.0, 6.0, None)),
+        (make_record(), calibration(1.0, 2.0, looks(0.0))),
+    ]
+    monkeypatch.setattr(section, "_lineup", parts)
+    for level, contrast, strange in ((0.0, 1.5, False), (0.0, 5.5, True), (1.0, 5.5, False)):
+        section.warn(16.0, Looked(None, 16.0, {"contrast": contrast}, {"level_50": level}))
+        assert bool(section.warning.text()) is strange
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from npe2 import PluginManifest
 import celltally
 from celltally._napari import preload, sample_data
 from celltally._napari.demo import canvas_is_drawn
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import preload_torch, without_collecting
 
 MANIFEST = PluginManifest.from_file(Path(celltally.__file__).parent / "napari.yaml")
 
@@ -60,6 +61,17 @@ def test_opening_torch_beforehand_does_it_no_harm():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "3.0"
+
+
+def test_imports_are_not_held_up_by_collecting_garbage():
+    import gc
+
+    for raises in (False, True):
+        with suppress(ValueError), without_collecting():
+            assert not gc.isenabled()
+            if raises:
+                raise ValueError
+        assert gc.isenabled()
 
 
 @pytest.mark.gui

@@ -18,14 +18,18 @@ from celltally._napari.colours import KINDS
 from celltally._napari.layers.boxes import _free
 from celltally._napari.layers.pointed import place_in, pointed_dot, selected_polygon
 from celltally._napari.planes import key_of
+from celltally.appearance import APPEARANCE
 from celltally.explain import overview
 from celltally.explain.boxes import Box
 from celltally.explain.contributions import contributions_at, contributions_over
 from celltally.explain.gallery import Patch
 from celltally.explain.similarity import similarities
+from celltally.intervals import known_appearances
 from celltally.model import Model
 from celltally.networks import build
 from celltally.progress import drain
+from celltally.record import Learned
+from celltally.types import Calibration
 
 SHAPE = (120, 160)
 SCALE, TRANSLATE = 0.5, (10.0, 20.0)
@@ -260,6 +264,62 @@ def test_training_patches_are_shown_where_they_may_be(counted, open_explain, mon
 
 
 @pytest.mark.gui
+def learned(model, looks, new):
+    """The model as a child that learned from images of this look, with new prototypes."""
+    told = Learned(
+        project="", by=(), date="", images=1, regions=1, stated=0, excluded=0, dots=1,
+        corrected=0, kept_back=0, audits=0, helped=None, metrics={}, new_prototypes=new,
+        looks=looks,
+    )  # fmt: skip
+    return replace(model, record=replace(model.record, learned=told))
+
+
+def test_new_prototypes_are_marked(counted, model, open_explain, monkeypatch):
+    monkeypatch.setattr(counting, "_loaded", [learned(model, None, (1,))])
+    gallery = open_explain().gallery
+    cells, background = gallery.lists["cell"], gallery.lists["background"]
+    assert [cells.item(row).text() for row in range(cells.count())] == ["p0", "p1 new"]
+    assert cells.gridSize().width() > background.gridSize().width()
+    assert "new" in cells.item(1).toolTip()
+    gallery.choose(1)
+    assert gallery.detail.text().startswith("Cell prototype p1, new: the model learned it")
+    gallery.choose(0)
+    assert gallery.detail.text().startswith("Cell prototype p0; ")
+
+
+def test_what_the_base_counted_is_explained_by_the_base(
+    viewer, count, pixels, model, open_explain, tiny_config, tmp_path, click, qtbot, monkeypatch
+):
+    plain = count(pixels).prediction
+    shown = plain.appearance
+    seen = known_appearances([shown], ["a"], APPEARANCE)
+    other = known_appearances([{k: v + 5 for k, v in shown.items()}], ["b"], APPEARANCE)
+    base = model.with_calibration(
+        Calibration(1.0, 0.0, 1.0, (1.0,), n=1, groups=1, date="", appearances=seen)
+    )
+    network = build("tally", tiny_config | {"prototypes": 6})
+    child = Model.from_network(
+        network,
+        name="child",
+        diameter_px=12.0,
+        base=base,
+        learned=learned(model, other, (4, 5)).record.learned,
+    ).save(tmp_path / "models" / "child")
+    again = count(pixels, record=child.record)
+    np.testing.assert_array_equal(again.prediction.density, plain.density)
+    assert again.prediction.model == "child"
+    widget = open_explain()
+    known = widget.explainer.known
+    assert len(known.prototypes.kinds) == 4
+    assert known.prototypes.new == frozenset()
+    click(widget.gallery.run.button)
+    qtbot.waitUntil(lambda: known.overview is not None)
+    qtbot.waitUntil(lambda: not widget.explainer.running)
+    assert known.overview.contributions.total == pytest.approx(
+        plain.density.sum(dtype=float), abs=1e-2
+    )
+
+
 def test_a_blank_image_has_no_boxes(count, open_explain, click, qtbot):
     count(np.full(SHAPE, 7, np.uint8))
     widget = open_explain()

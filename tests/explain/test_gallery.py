@@ -72,3 +72,12 @@ def test_without_matplotlib_it_is_said(tmp_path, monkeypatch):
     (note,) = write_gallery(tmp_path / "gallery.png", rows(), ("cell", "cell", "background"), "")
     assert "matplotlib is missing" in note
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_prototypes_are_marked(tmp_path):
+    kinds = ("cell", "cell", "background")
+    pictures = []
+    for new in ((), (1,), (0, 2)):
+        assert write_gallery(tmp_path / "gallery.png", rows(), kinds, "", new=new) == ()
+        pictures.append((tmp_path / "gallery.png").read_bytes())
+    assert len(set(pictures)) == 3

@@ -54,6 +54,7 @@ class LearnWidget(Docked):
         self.dialog: QDialog | None = None
         #: The new version that is to be decided on.
         self.learnt: Learnt | None = None
+        self._said = ""  # how the last one ended
         self._trace = Trace()
         self._job: Job | None = None
         self._keeping: Job | None = None
@@ -72,7 +73,7 @@ class LearnWidget(Docked):
         follow.material_changed.connect(self._show_material)
         follow.model_changed.connect(self._show_model)
         follow.models_changed.connect(self._show_models)
-        follow.told.connect(self._tell)
+        follow.told.connect(self._say)
         self.material.changed.connect(self._refresh)
         self.material.tally_asked.connect(self.open_tally)
         self.run.started.connect(self.start)
@@ -121,28 +122,30 @@ class LearnWidget(Docked):
     def _show_model(self) -> None:
         tally = self.follow.tally
         self.material.show_model(self.follow.record, tally=tally is not None)
-        self.versions.show_versions(self.follow.records, self.follow.record)
+        self.versions.show_versions(self.follow.models.trees, self.follow.record)
         self._refresh()
 
     def _show_models(self) -> None:
-        self.material.show_taken([record.name for record in self.follow.records])
+        self.material.show_taken(self.follow.models.names)
         self._show_model()
 
-    def _refresh(self, said: str = "") -> None:
+    def _refresh(self) -> None:
         """Offer what can be done now."""
         if self.running:
             return
-        decided = self.learnt is None
+        self.material.show_running(False)
         for part in (self.material, self.run):
-            part.setVisible(decided)
-        problem = self.problem()
-        teaches = self.material.problem_of_new() is None
-        if not said and problem is not None and teaches and self.material.parent_record is not None:
-            said = problem  # of the name; the section says the rest itself
-        self.run.show_ready(problem, self.material.problem_of_new(), said)
+            part.setVisible(self.learnt is None)
+        problem, new_problem = self.problem(), self.material.problem_of_new()
+        # Of a name only: what else keeps from it the section says itself.
+        of_name = new_problem is None and self.material.parent_record is not None
+        said = problem if problem is not None and of_name else self._said
+        self.run.show_ready(problem, new_problem, said)
 
-    def _tell(self, words: str) -> None:
-        self._refresh(words)
+    def _say(self, words: str) -> None:
+        """Say how something ended, until the next is begun."""
+        self._said = words
+        self._refresh()
 
     def open_tally(self) -> None:
         """Open the widget Tally beside this one."""
@@ -164,7 +167,7 @@ class LearnWidget(Docked):
             return
         if self.dialog is not None:
             self.dialog.close()
-        dialog = NewModelDialog([record.name for record in self.follow.records], self)
+        dialog = NewModelDialog(self.follow.models.names, self)
         self.dialog = dialog
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.destroyed.connect(lambda *_: self._closed(dialog))
@@ -188,8 +191,10 @@ class LearnWidget(Docked):
             sample=sample, minutes=minutes, saved=lambda: self.saving.line.idle,
         )  # fmt: skip
         trace = self._trace = Trace()
+        self._said = ""
         self.curves.clear()
         self.run.show_running()
+        self.material.show_running(True)
         self._job = self.jobs.start(
             lambda: learning.learn_job(asked, trace),
             on_done=self._learnt,
@@ -206,7 +211,7 @@ class LearnWidget(Docked):
 
     def _progress(self, step: Progress) -> None:
         self.run.show_progress(step, self._trace.seconds_left())
-        self.curves.show_trace(self._trace, step)
+        self.curves.show_curves(self._trace.curves())
 
     def _failed(self, error: Exception) -> None:
         words = sentence(error)
@@ -217,12 +222,12 @@ class LearnWidget(Docked):
         """Be as before the start."""
         self._job = None
         self.curves.clear()
-        self._refresh(words)
+        self._say(words)
 
     def _learnt(self, learnt: Learnt) -> None:
         """Show what came of it; the user decides."""
         self._job, self.learnt = None, learnt
-        self.curves.show_trace(self._trace)
+        self.curves.show_curves(self._trace.curves())
         self.outcome.show_learnt(learnt)
         self._refresh()
         self.bring_into_view(self.outcome)
@@ -263,7 +268,7 @@ class LearnWidget(Docked):
         self.learnt = None
         self.outcome.clear()
         self.curves.clear()
-        self._refresh(words)
+        self._say(words)
 
     # ---- versions ----
 

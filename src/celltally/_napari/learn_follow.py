@@ -5,9 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from celltally._napari import counting, learning
+from celltally._napari import learning
 from celltally._napari.jobs import Job, Jobs, sentence
-from celltally._napari.learning import Material
+from celltally._napari.learning import Material, ModelsAtHand
 from celltally._napari.saving import Saving
 from celltally._napari.tally import TallyWidget
 from celltally.record import ModelRecord
@@ -42,7 +42,7 @@ class LearnFollowing(QObject):
         super().__init__()  # no child: it outlives the widget for as long as it must leave
         self._widget, self._saving, self._jobs = widget, saving, jobs
         self.material: Material | None = None
-        self.records: list[ModelRecord] = []
+        self.models = ModelsAtHand()
         self.tally: TallyWidget | None = None
         self._reading: Job | None = None
         self._again = False
@@ -138,19 +138,19 @@ class LearnFollowing(QObject):
     def _model_chosen(self) -> None:
         self.model_changed.emit()
         record = self.record
-        if record is not None and record not in self.records:
+        if record is not None and record not in self.models.records:
             self.list_models()
 
     def list_models(self) -> None:
         """List the models at hand, beside the window."""
         self._jobs.start(
-            counting.list_models_job,
+            learning.models_job,
             on_done=self._listed,
             on_failed=lambda error: self.told.emit(sentence(error)),
         )
 
-    def _listed(self, records: list[ModelRecord]) -> None:
-        self.records = records
+    def _listed(self, models: ModelsAtHand) -> None:
+        self.models = models
         self.models_changed.emit()
 
     # ---- end ----

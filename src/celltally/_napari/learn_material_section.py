@@ -115,6 +115,10 @@ class MaterialSection(Section):
             return "Review a region in Tally first."
         return None
 
+    def show_running(self, running: bool) -> None:
+        """Know whether a model learns: then it has a name."""
+        self.name_edit.setEnabled(not running)
+
     def forget_name(self) -> None:
         """Propose a name again."""
         self._own_name = False
@@ -130,3 +134,4 @@ class MaterialSection(Section):
         name = proposed_name(self.parent_record.name, self._project, self._taken)
         if name != self.name_edit.text():
             self.name_edit.setText(name)
+            self.name_edit.setCursorPosition(0)  # long ones are read from their beginning

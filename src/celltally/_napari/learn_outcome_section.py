@@ -8,12 +8,12 @@ from qtpy.QtWidgets import QLineEdit, QPushButton
 from celltally._napari.controls import ATTENTION, Section, evenly, hint, wrapped
 from celltally._napari.count_section import PRIMARY
 from celltally._napari.learn_examples import Examples
-from celltally._napari.learn_words import compared_line, verdict
+from celltally._napari.learn_words import compared_line
 from celltally._napari.learning import Learnt
 
 __all__ = ["OutcomeSection"]
 
-#: A bar beside the verdict: helped or not, or not known. The words say it as well.
+#: Of the bar beside the first sentence: helped, did not help, not known.
 _BARS = {True: "#2e9e6b", False: "#d9920a", None: "#8a8f98"}
 _KEPT_NOT = "Not kept yet: until you press Keep it is in no list of models, and goes with napari."
 
@@ -59,12 +59,14 @@ class OutcomeSection(Section):
         self.verdict.setStyleSheet(
             f"font-weight: bold; border-left: 4px solid {_BARS[tuned.helped]}; padding-left: 6px;"
         )
-        hint(self.verdict, f"{verdict(tuned.helped)}.")
+        first, *rest = tuned.sentences or ("",)
+        hint(self.verdict, _ended(first))
         hint(self.figures, "\n".join(map(compared_line, tuned.compared)))
-        hint(self.sentences, "\n".join(map(_ended, tuned.sentences)))
+        hint(self.sentences, "\n".join(map(_ended, rest)))
         hint(self.missing, "\n".join(f"Left out: {_ended(said)}" for said in learnt.missing))
         hint(self.undecided, _KEPT_NOT)
         self.name_edit.setText(learnt.name)
+        self.name_edit.setCursorPosition(0)
         self.examples.show_examples(tuned.examples)
         self.show_ready()
         self.setVisible(True)

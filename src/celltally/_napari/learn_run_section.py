@@ -9,7 +9,7 @@ from celltally._napari.controls import hint, wrapped
 from celltally._napari.count_section import PRIMARY
 from celltally._napari.learn_curve import LossCurve
 from celltally._napari.learn_words import left_words
-from celltally._napari.learning import Trace
+from celltally._napari.learning import Curves
 from celltally._napari.run_section import RunSection
 from celltally.types import Progress
 
@@ -75,7 +75,7 @@ class LearnRunSection(QWidget):
     def show_progress(self, step: Progress, seconds_left: float | None) -> None:
         """Show how far it is, and how long it still takes, where that is known."""
         self.run.show_progress(step)
-        words = left_words(seconds_left)
+        words = left_words(seconds_left, step.message)
         if words:
             hint(self.left, f"{words}. {_STAYS}")
 
@@ -110,22 +110,11 @@ class LearnCurves(QWidget):
         self.validation.show_points((), 1.0)
         self.setVisible(False)
 
-    def show_trace(self, trace: Trace, step: Progress | None = None) -> None:
-        """Show what is known by now.
-
-        Parameters
-        ----------
-        trace
-            Of the learning.
-        step
-            How far it is, for the length of the axis.
-        """
-        curves = trace.curves()
+    def show_curves(self, curves: Curves) -> None:
+        """Show what is known by now."""
         if not curves.loss:
             return
-        # The steps of learning are the first of the job's, so that the axis ends near its end.
-        end = max(len(curves.loss), 1 if step is None else step.total)
-        self.loss.show_points(curves.loss, end)
-        self.validation.show_points(curves.validation, end, curves.parent)
+        self.loss.show_points(curves.loss, curves.steps)
+        self.validation.show_points(curves.validation, curves.steps, curves.parent)
         self.validation.setVisible(bool(curves.validation) or curves.parent is not None)
         self.setVisible(True)

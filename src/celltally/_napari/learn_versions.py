@@ -2,118 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 
-from celltally._napari import texts
+from celltally.lineage import Version, errors_of, origin_of
 from celltally.record import ModelRecord
 
-__all__ = ["Version", "family", "version_details", "version_error", "version_lines"]
+__all__ = ["family", "version_details", "version_error", "version_lines"]
+
+_HELPED = {True: "It helped", False: "It did not help", None: "Nothing told whether it helped"}
 
 
-@dataclass(frozen=True)
-class Version:
-    """A model in a tree of versions.
+def family(trees: Iterable[Version], of: ModelRecord | None) -> Version | None:
+    """Return the versions that a model is one of; None where it is not among the models at hand.
 
-    Attributes
+    The tree begins at the oldest ancestor that learning from corrections began with: what that
+    was trained from is no version of it. In the same way only such children are in it that
+    learned, or were calibrated anew.
+
+    Parameters
     ----------
-    record
-        Its record; None for one that is gone, of which only the identity is known.
-    children
-        Those that were made from it, the oldest first.
-    sha256
-        Its identity.
+    trees
+        Of all models at hand, see ``lineage.lineages``.
+    of
+        The model's record.
     """
-
-    record: ModelRecord | None
-    children: tuple[Version, ...]
-    sha256: str
-
-
-def family(records: Sequence[ModelRecord], of: ModelRecord | None) -> Version | None:
-    """Return the tree that a model belongs to, from its oldest ancestor; None without a model."""
-    if of is None:
+    line = [] if of is None else next((found for t in trees if (found := _line(t, of))), [])
+    if not line:
         return None
-    known = {record.sha256: record for record in records} | {of.sha256: of}
-    children: dict[str, list[ModelRecord]] = {}
-    for record in known.values():
-        if record.parent is not None and record.parent != record.sha256:
-            children.setdefault(record.parent, []).append(record)
-    root, seen = of.sha256, {of.sha256}
-    while (record := known.get(root)) is not None and record.parent and record.parent not in seen:
-        root = record.parent
-        seen.add(root)
-
-    def tree(sha256: str, above: frozenset[str]) -> Version:
-        below = sorted(
-            (r for r in children.get(sha256, ()) if r.sha256 not in above),
-            key=lambda r: (_date(r), r.name),
-        )
-        inner = above | {sha256}
-        return Version(known.get(sha256), tuple(tree(r.sha256, inner) for r in below), sha256)
-
-    return tree(root, frozenset())
+    root = line[-1]
+    for version, above in zip(reversed(line), [*reversed(line[:-1]), None], strict=True):
+        root = version
+        if above is None or not _is_version(version):
+            break
+    return _versions_only(root)
 
 
-def _date(record: ModelRecord) -> str:
-    return record.created if record.learned is None else record.learned.date
+def _line(version: Version, record: ModelRecord) -> list[Version]:
+    """Return the way from the root of a tree to a record; [] where it is not in it."""
+    if version.record == record:
+        return [version]
+    below = next((found for c in version.children if (found := _line(c, record))), [])
+    return [version, *below] if below else []
 
 
-def version_lines(version: Version, *, in_use: bool) -> tuple[str, str]:
-    """Return two short lines on a version: its name, and what it learned from."""
+def _is_version(version: Version) -> bool:
+    """Whether a model was made of another by learning, or by calibrating it anew."""
+    record = version.record
+    return record is not None and (
+        record.learned is not None or "calibrated from" in record.training
+    )
+
+
+def _versions_only(version: Version) -> Version:
+    children = tuple(_versions_only(c) for c in version.children if _is_version(c))
+    return replace(version, children=children)
+
+
+def version_lines(version: Version, *, in_use: bool) -> tuple[str, ...]:
+    """Return short lines on a version: its name, when and by whom, and what it learned from."""
     record = version.record
     if record is None:
-        return f"{version.sha256[:8]} (gone)", "its folder is not among your models"
-    name = f"{record.name}{' – in use' if in_use else ''}"
+        return f"{version.sha256[:8]} (gone)", "not among your models any more"
+    name = f"{record.name}{' – in use' if in_use else '' if version.there else ' (gone)'}"
     learned = record.learned
     if learned is None:
-        sets = len(record.training_data)
-        said = f"{sets} data set{'s' * (sets != 1)}" if sets else "not stated"
-        return name, f"{record.created[:10]} · {said}" if record.created else said
-    regions = learned.regions + learned.stated
-    parts = [
-        learned.date[:10],
-        f"{regions} region{'s' * (regions != 1)}, {texts.number(learned.dots)} dots",
-        ", ".join(learned.by),
-    ]
-    return name, " · ".join(filter(None, parts))
+        return name, origin_of(record)
+    made = f"{learned.date[:10]}{', by ' if learned.by else ''}{', '.join(learned.by)}"
+    stated = f", {learned.stated} stated" if learned.stated else ""
+    plural = "s" * (learned.regions != 1)
+    return name, made, f"{learned.regions} region{plural}{stated}, {learned.dots} dots"
 
 
 def version_error(version: Version) -> str:
-    """Errors before and after, on kept-back regions or else on audits: ``5.2 → 1.9``; or ""."""
+    """Errors before and after: ``5.2 → 1.9``; a dash where nothing judged, "" for no child."""
     learned = None if version.record is None else version.record.learned
     if learned is None:
         return ""
-    metrics = learned.metrics
-    for kind in ("", "audit_"):
-        before, after = metrics.get(f"{kind}mae_before"), metrics.get(f"{kind}mae_after")
-        if before is not None and after is not None:
-            return f"{before:.1f} → {after:.1f}"
-    return "–"
+    errors = errors_of(learned)
+    return "–" if errors is None else f"{errors[0]:.1f} → {errors[1]:.1f}"
 
 
 def version_details(version: Version) -> str:
     """Everything that is to be known of a version, for a tool tip."""
     record = version.record
     if record is None:
-        return (
-            f"The model {version.sha256[:12]} from which the others were made is not among the "
-            "models at hand."
-        )
-    lines = [record.name]
+        return f"The model {version.sha256[:12]} is not among the models at hand."
+    lines = [record.name, origin_of(record)]
     learned = record.learned
     if learned is not None:
-        lines += [
-            f"Learned on {learned.date} from {learned.project or 'a data set'}",
-            f"Regions: {learned.regions} with dots, {learned.stated} with a stated count, "
-            f"{learned.excluded} excluded, in {learned.images} images",
-            f"Dots: {learned.dots}, of which {learned.corrected} corrected",
-            f"Reviewed by {', '.join(learned.by) or 'unknown'}",
-            f"Judged by {learned.kept_back} kept-back and {learned.audits} audit regions",
-        ]
-        said = {True: "It helped", False: "It did not help", None: "Not known whether it helped"}
         error = version_error(version)
-        shown = f": off by {error} cells a region" if "→" in error else ""
-        lines.append(f"{said[learned.helped]}{shown}")
+        off = f": off by {error} cells a region" if "→" in error else ""
+        lines += [
+            f"Learned on {learned.date.replace('T', ' ').rstrip('Z')} (UTC), from "
+            f"{learned.images} image{'s' * (learned.images != 1)}",
+            f"{learned.corrected} dots corrected by hand, {learned.excluded} regions excluded",
+            f"Judged by {learned.kept_back} kept-back and {learned.audits} audit regions",
+            f"{_HELPED[learned.helped]}{off}",
+        ]
+    if not version.there:
+        lines.append("It is gone from your models; a child keeps a copy to count with")
     lines.append(f"Identity: {record.sha256[:12]}")
     return "\n".join(lines)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -15,19 +16,21 @@ from qtpy.QtWidgets import (
 
 from celltally._napari.controls import Section, hint, wrapped
 from celltally._napari.learn_versions import (
-    Version,
     family,
     version_details,
     version_error,
     version_lines,
 )
+from celltally.lineage import Version
 from celltally.record import ModelRecord
 
 __all__ = ["VersionsSection"]
 
+#: Words on what cannot be chosen: read on napari's dark and light theme alike.
+GONE = QBrush(QColor("#8a8f98"))
 _RECORD = int(Qt.ItemDataRole.UserRole)
 #: Pixels that the tree is high at least and at most.
-LEAST, MOST = 76, 220
+LEAST, MOST = 76, 260
 ALONE = "No version was made from this model yet."
 
 
@@ -46,7 +49,7 @@ class VersionsSection(Section):
         self.tree.setHeaderLabels(["Version, learned from", "Error"])
         self.tree.setIndentation(12)
         self.tree.setItemsExpandable(False)
-        self.tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.tree.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.tree.headerItem().setToolTip(
             1, "Mean error of a region's count, before → after, on regions that taught nothing."
@@ -63,28 +66,28 @@ class VersionsSection(Section):
         self.tree.itemDoubleClicked.connect(lambda *_: self._use())
         for part in (self.words, self.tree, self.use_button):
             self.column.addWidget(part)
-        self._shown: tuple[Version | None, str] = (None, "")
+        self._shown: tuple[Version | None, ModelRecord | None] = (None, None)
         self._in_use: ModelRecord | None = None
         self.show_versions((), None)
 
-    def show_versions(self, records: Sequence[ModelRecord], in_use: ModelRecord | None) -> None:
+    def show_versions(self, trees: Iterable[Version], in_use: ModelRecord | None) -> None:
         """Show the family of the model in use.
 
         Parameters
         ----------
-        records
+        trees
             Of the models at hand.
         in_use
             Of the one in use; None where that is not known.
         """
-        root = family(records, in_use)
+        root = family(trees, in_use)
         self._in_use = in_use
         self.setVisible(root is not None)
-        there = root is not None and (bool(root.children) or root.record is None)
+        there = root is not None and bool(root.children)
         hint(self.words, "" if there or root is None else ALONE)
         self.tree.setVisible(there)
         self.use_button.setVisible(there)
-        now = (root, "" if in_use is None else in_use.sha256)
+        now = (root, in_use)
         if now == self._shown:
             return
         self._shown = now
@@ -96,7 +99,7 @@ class VersionsSection(Section):
         self._selected()
 
     def _add(self, version: Version, above: QTreeWidgetItem) -> None:
-        in_use = self._in_use is not None and version.sha256 == self._in_use.sha256
+        in_use = version.record is not None and version.record == self._in_use
         item = QTreeWidgetItem(
             ["\n".join(version_lines(version, in_use=in_use)), version_error(version)]
         )
@@ -106,20 +109,20 @@ class VersionsSection(Section):
         font = item.font(0)
         font.setBold(in_use)
         item.setFont(0, font)
-        if version.record is None:
-            item.setDisabled(True)
+        if not version.there:  # disabled it would disable its children, too
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            item.setForeground(0, GONE)
         above.addChild(item)
         for child in version.children:
             self._add(child, item)
 
     def _fit(self) -> None:
         """Be as high as the tree needs, where that is not too much."""
-        rows, item = 0, self.tree.topLevelItem(0)
+        high, item = self.tree.header().sizeHint().height() + 6, self.tree.topLevelItem(0)
+        row = self.tree.fontMetrics().height()
         while item is not None:
-            rows += 1
+            high += row * len(item.text(0).splitlines()) + 6
             item = self.tree.itemBelow(item)
-        row = 2 * self.tree.fontMetrics().height() + 8
-        high = rows * row + self.tree.header().sizeHint().height() + 6
         self.tree.setFixedHeight(min(max(high, LEAST), MOST))
 
     @property

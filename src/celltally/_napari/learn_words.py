@@ -22,7 +22,6 @@ __all__ = [
     "minutes_words",
     "name_problem",
     "proposed_name",
-    "verdict",
     "without_file_words",
 ]
 
@@ -86,8 +85,9 @@ def proposed_name(parent: str, project: str, taken: Collection[str]) -> str:
     taken
         Names of the models at hand.
     """
-    root = re.sub(r" \d+$", "", parent) if " – " in parent else parent
-    stem = root if not project or root.endswith(f" – {project}") else f"{root} – {project}"
+    again = re.fullmatch(rf"(.* – {re.escape(project)})(?: \d+)?", parent) if project else None
+    joined = f"{parent} – {project}" if project else parent
+    stem = joined if again is None else again[1]
     stem = "".join(" " if letter in _FORBIDDEN else letter for letter in stem)
     stem = stem[: LONGEST_NAME - 4].strip(" .")
     held = {name.casefold() for name in taken}
@@ -115,15 +115,26 @@ def name_problem(name: str, taken: Collection[str]) -> str | None:
     return None
 
 
-def left_words(seconds: float | None) -> str:
-    """Say how long it still takes, as roughly as it is known."""
+def left_words(seconds: float | None, doing: str = "") -> str:
+    """Say how long it still takes, as roughly as it is known.
+
+    Parameters
+    ----------
+    seconds
+        Of what is being done now; None where that is not known.
+    doing
+        What that is.
+    """
     if seconds is None or not math.isfinite(seconds):
         return ""
     if seconds < 5:
-        return "A few seconds left"
-    if seconds < 90:
-        return f"About {5 * math.ceil(seconds / 5)} s left"
-    return f"About {math.ceil(seconds / 60)} min left"
+        left = "a few seconds left"
+    elif seconds < 90:
+        left = f"about {5 * math.ceil(seconds / 5)} s left"
+    else:
+        left = f"about {math.ceil(seconds / 60)} min left"
+    words = f"{doing}: {left}" if doing else left
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def minutes_words(minutes: float) -> str:
@@ -134,26 +145,16 @@ def minutes_words(minutes: float) -> str:
 def compared_line(compared: Compared) -> str:
     """Give errors before and after, on regions of one kind: a short line."""
     kind = "Kept-back" if compared.judge == "kept back" else "Audit"
-    n = len(compared.regions)
-    return (
-        f"{kind} regions ({n} in {_n(compared.images, 'image')}): off by "
-        f"{_off(compared.mae_before)} → {_off(compared.mae_after)} cells"
-    )
-
-
-def verdict(helped: bool | None) -> str:
-    """Give in a few words what came of it."""
-    if helped is None:
-        return "Not known whether it helped"
-    return "It counts your cells better" if helped else "It did not help"
+    return f"{kind} regions: off by {_off(compared.mae_before)} → {_off(compared.mae_after)} cells"
 
 
 def example_caption(example: Example) -> str:
     """``you 21 · before 14 → after 20``."""
     number = texts.number
+    # Where there is no room for all of it, the line breaks behind the first part.
     return (
-        f"you {number(example.counted)} · before {number(example.before)} → "
-        f"after {number(example.after)}"
+        f"you\xa0{number(example.counted)} · before\xa0{number(example.before)}\xa0→"
+        f"\xa0after\xa0{number(example.after)}"
     )
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celltally._napari import counting
 from celltally._napari.learn_words import name_problem
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import preload_torch, without_collecting
 from celltally.errors import UserError
 from celltally.record import ModelRecord
 from celltally.types import Progress
 
 if TYPE_CHECKING:
     from celltally.learn.outcome import FineTuned
+    from celltally.lineage import Version
     from celltally.project.store import Store
     from celltally.project.study_lock import Lock
     from celltally.project.teaching import Teaching
@@ -27,10 +29,12 @@ __all__ = [
     "Curves",
     "Learnt",
     "Material",
+    "ModelsAtHand",
     "Trace",
     "keep_job",
     "learn_job",
     "material_job",
+    "models_job",
 ]
 
 #: Seconds of learning from which on it can be told how long it still takes.
@@ -62,16 +66,56 @@ def material_job(store: Store) -> Generator[Progress, None, Material]:
     return Material(teaching(store), locked(store))
 
 
+@dataclass(frozen=True)
+class ModelsAtHand:
+    """Models, and which was made from which.
+
+    Attributes
+    ----------
+    records
+        Of all models.
+    trees
+        See ``lineage.lineages``.
+    """
+
+    records: tuple[ModelRecord, ...] = ()
+    trees: tuple[Version, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names that are taken."""
+        return frozenset(record.name for record in self.records)
+
+
+def models_job() -> Generator[Progress, None, ModelsAtHand]:
+    """Look at the models at hand."""
+    records = yield from counting.list_models_job()
+    from celltally.lineage import lineages
+
+    return ModelsAtHand(tuple(records), lineages(records))
+
+
 # ---- learn ----
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses by step; ``parent`` is the level of the model that learns, where it is known."""
+    """Losses by step.
+
+    Attributes
+    ----------
+    loss, validation
+        Steps and figures: of what the model is shown, and of what is kept back.
+    parent
+        The latter of the model that learns; None where that is not known.
+    steps
+        How many steps there will be.
+    """
 
     loss: tuple[tuple[float, float], ...] = ()
     validation: tuple[tuple[float, float], ...] = ()
     parent: float | None = None
+    steps: int = 0
 
 
 class Trace:
@@ -82,19 +126,25 @@ class Trace:
         self._loss: list[tuple[float, float]] = []
         self._validation: list[tuple[float, float]] = []
         self._parent: float | None = None
+        self._steps = 0
+        self._message = ""
+        #: Time and steps when what is being done began, and now.
         self._began: tuple[float, int] | None = None
         self._now: tuple[float, int, int] | None = None
 
     def put(self, step: Progress, now: float | None = None) -> None:
         """Note a step; ``now`` in seconds, for tests."""
         now = time.monotonic() if now is None else now
+        values = step.values
         with self._guard:
+            if step.message != self._message:
+                self._message, self._began = step.message, None
             if step.total > 0:
                 self._began = self._began or (now, step.done)
                 self._now = (now, step.done, step.total)
-            values = step.values
             if "loss" in values:
                 self._loss.append((len(self._loss) + 1.0, float(values["loss"])))
+                self._steps = step.total
             if "val_loss" in values:
                 self._validation.append((float(len(self._loss)), float(values["val_loss"])))
             if "parent_loss" in values:
@@ -103,10 +153,11 @@ class Trace:
     def curves(self) -> Curves:
         """Return the figures of all steps by now."""
         with self._guard:
-            return Curves(tuple(self._loss), tuple(self._validation), self._parent)
+            steps = max(self._steps, len(self._loss))
+            return Curves(tuple(self._loss), tuple(self._validation), self._parent, steps)
 
     def seconds_left(self) -> float | None:
-        """Return how long it still takes, as fast as it went; None while that is not known."""
+        """Return how long what is being done still takes, as fast as it went; None: not known."""
         with self._guard:
             began, now = self._began, self._now
         if began is None or now is None:
@@ -205,8 +256,9 @@ def learn_job(asked: Asked, trace: Trace) -> Generator[Progress, None, Learnt]:
 
 
 def _learning(asked: Asked, data: Path) -> Generator[Progress, None, FineTuned]:
-    from celltally import zoo
-    from celltally.learn import finetune
+    with without_collecting():
+        from celltally import zoo
+        from celltally.learn import finetune
 
     if asked.parent is None:
         return finetune.iter_new_model(

@@ -71,6 +71,11 @@ class ModelSection(Section):
         record: ModelRecord | None = self.model_box.currentData()
         return record
 
+    def records(self) -> list[ModelRecord]:
+        """Return the records of the models at hand."""
+        rows = range(self.model_box.count())
+        return [r for row in rows if isinstance(r := self.model_box.itemData(row), ModelRecord)]
+
     def problem(self) -> str | None:
         """Say what keeps this from being counted with, or None."""
         if self.record is not None:

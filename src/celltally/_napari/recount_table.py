@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from celltally.project.differences import Difference
     from celltally.types import Interval
 
-__all__ = ["DIFFERENCE", "RecountModel", "RecountTable"]
+__all__ = ["DIFFERENCE", "RecountModel", "RecountTable", "count_text", "signed_text"]
 
 _Roles = Qt.ItemDataRole
 #: Of rows that stand out, and of those that could not be recounted; on dark and light themes.
@@ -38,21 +38,23 @@ class _Column:
     number: bool = True
 
 
-def _count(value: float) -> str:
+def count_text(value: float) -> str:
     return "" if math.isnan(value) else f"{value:,.0f}".replace(",", "\u202f")
 
 
-def _signed(value: float, unit: str = "") -> str:
+def signed_text(value: float, unit: str = "") -> str:
     if math.isnan(value):
         return ""
     digits = 0 if not unit and abs(value) >= 9.95 else 1
+    if round(value, digits) == 0:
+        return f"0{unit}"
     return f"{value:+.{digits}f}{unit}".replace("-", "−")
 
 
 def _bounds(interval: Interval) -> str:
     if math.isnan(interval.low):
         return interval.kind
-    return f"{_count(interval.low)} – {_count(interval.high)}"
+    return f"{count_text(interval.low)} – {count_text(interval.high)}"
 
 
 def _width(interval: Interval) -> float:
@@ -77,7 +79,7 @@ def _columns() -> tuple[_Column, ...]:
         _Column(
             "Before",
             "The count in force, before corrections.",
-            lambda d: _count(d.before.count),
+            lambda d: count_text(d.before.count),
             lambda d: d.before.count,
         ),
         _Column(
@@ -89,7 +91,7 @@ def _columns() -> tuple[_Column, ...]:
         _Column(
             "After",
             "What the new version counts, before corrections.",
-            after(lambda s: _count(s.count), ""),
+            after(lambda s: count_text(s.count), ""),
             after(lambda s: s.count, nan),
         ),
         _Column(
@@ -101,25 +103,25 @@ def _columns() -> tuple[_Column, ...]:
         _Column(
             "Difference",
             "Cells more, or fewer, than before. Sorted by its size.",
-            lambda d: _signed(d.difference),
+            lambda d: signed_text(d.difference),
             lambda d: abs(d.difference),
         ),
         _Column(
             "%",
             "The difference in percent of the count before. Sorted by its size.",
-            lambda d: _signed(d.percent, " %"),
+            lambda d: signed_text(d.percent, " %"),
             lambda d: abs(d.percent),
         ),
         _Column(
             "Corrected before",
             "What stands in the study: your dots where you reviewed, the model elsewhere.",
-            lambda d: _count(d.before.corrected),
+            lambda d: count_text(d.before.corrected),
             lambda d: d.before.corrected,
         ),
         _Column(
             "Corrected after",
             "What would stand there with the new version: your dots are the same.",
-            after(lambda s: _count(s.corrected), ""),
+            after(lambda s: count_text(s.corrected), ""),
             after(lambda s: s.corrected, nan),
         ),
         _Column(
@@ -129,6 +131,8 @@ def _columns() -> tuple[_Column, ...]:
 
 
 COLUMNS = _columns()
+#: Heads of the columns that are there only where somebody corrected.
+CORRECTED = ("Corrected before", "Corrected after")
 #: The column that it is sorted by at first.
 DIFFERENCE = [column.head for column in COLUMNS].index("Difference")
 
@@ -217,8 +221,8 @@ def _tip(one: Difference) -> str:
 class RecountTable(QTableView):
     """Shows the differences; a click on a head sorts."""
 
-    #: Widest that a column of text begins with, in pixels.
-    WIDEST = 240
+    #: Widest that a column of numbers begins with, in pixels; one of words may be twice as wide.
+    WIDEST = 200
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,7 +240,6 @@ class RecountTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(22)
         head = self.horizontalHeader()
         head.setHighlightSections(False)
-        head.setStretchLastSection(True)
         head.setSortIndicator(DIFFERENCE, Qt.SortOrder.DescendingOrder)
         self.setSortingEnabled(True)
 
@@ -244,8 +247,10 @@ class RecountTable(QTableView):
         """Show differences, with columns as wide as their texts."""
         self.differences.show_differences(differences)
         metrics = self.fontMetrics()
-        for i, column in enumerate(COLUMNS[:-1]):
+        corrected = any(not math.isnan(one.before.corrected) for one in differences)
+        for i, column in enumerate(COLUMNS):
+            self.setColumnHidden(i, column.head in CORRECTED and not corrected)
             words = max((column.text(one) for one in differences), key=len, default="")
             width = max(metrics.horizontalAdvance(column.head) + 24, 40)
             width = max(width, metrics.horizontalAdvance(words) + 16)
-            self.setColumnWidth(i, min(width, self.WIDEST))
+            self.setColumnWidth(i, min(width, self.WIDEST if column.number else 2 * self.WIDEST))

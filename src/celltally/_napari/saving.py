@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from celltally.project.counts import StoredCount
     from celltally.project.edits import Edit, Work
     from celltally.project.store import Store
+    from celltally.project.study_lock import Lock
+    from celltally.record import ModelRecord
 
 __all__ = [
     "Keeper", "Restored", "Saving", "close_all", "projects_dir", "saving_of",
@@ -112,6 +114,8 @@ class Saving(QObject):
         self.store: Store | None = None
         #: Words on what was saved last, and on what keeps from saving.
         self.mark, self.trouble = "", ""
+        #: What the study is locked to; None where it is not.
+        self.held: Lock | None = None
         self._opening = False
         self._images: dict[str, int] = {}
         self._origins: dict[str, Origin] = {}
@@ -200,8 +204,15 @@ class Saving(QObject):
         if before is not None:
             before.close()
         self.store = store
+        self.read_lock()
         self._images.clear()
         return before is not None
+
+    def read_lock(self) -> None:
+        """Know what the study is locked to: where that may have changed, on any other thread."""
+        from celltally.project.study_lock import locked
+
+        self.held = None if self.store is None else locked(self.store)
 
     def close(self) -> None:
         """Save what is left, and let go of the file."""
@@ -250,6 +261,18 @@ class Saving(QObject):
             from celltally.project.work import record
 
             record(store, self._number(store, key, image), edit)
+
+        self._keep(keep)
+
+    def keep_lineage(self, records: Sequence[ModelRecord]) -> None:
+        """Keep what the models learned from that counted here, of those at hand."""
+        if not any(record.learned is not None for record in records):
+            return
+
+        def keep(store: Store) -> None:
+            from celltally.project.lineage import remember_lineages
+
+            remember_lineages(store, records)
 
         self._keep(keep)
 
@@ -313,6 +336,10 @@ class Saving(QObject):
                 store, name=image.name, shape=image.shape, pixel_size_um=size, **known
             )
         return self._images[key]
+
+    def number_of(self, key: str) -> int | None:
+        """Return the project's number of an image; None while that is not known."""
+        return self._images.get(key)
 
     def _known(
         self, store: Store, key: str, image: LayerImage

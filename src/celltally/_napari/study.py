@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from celltally._napari.controls import wrapped
 from celltally._napari.docked import WIDTH, Docked
 from celltally._napari.jobs import Jobs
 from celltally._napari.picture_view import ink_of
+from celltally._napari.recount_window import RecountWindow
 from celltally._napari.saving import saving_of
 from celltally._napari.study_asking import ask_folder, ask_images, ask_new_folder, ask_table
 from celltally._napari.study_bar import StudyBar, StudyStatus
@@ -106,6 +107,7 @@ class StudyWidget(Docked):
         bar.find_moved.triggered.connect(lambda: self._ask_moved())
         bar.plate_button.clicked.connect(lambda: self.show_plate_map())
         bar.lock_button.clicked.connect(lambda: self._lock_or_unlock())
+        bar.recount_button.clicked.connect(lambda: self.recount_all())
         bar.plots_button.clicked.connect(lambda: self.show_plots())
         bar.export_csv.triggered.connect(lambda: self._ask_export(".csv"))
         bar.export_excel.triggered.connect(lambda: self._ask_export(".xlsx"))
@@ -281,7 +283,7 @@ class StudyWidget(Docked):
         if loaded is None:
             return
         if loaded.lock is not None:
-            self.tasks.keep(_unlock, "The study is not locked any more.")
+            self._keep_lock(_unlock, "The study is not locked any more.")
         elif loaded.suggested is not None:
             dialog = LockDialog(loaded.suggested, loaded.rows, self)
             dialog.accepted.connect(lambda: self.lock(dialog.wanted))
@@ -295,7 +297,29 @@ class StudyWidget(Docked):
 
             lock(store, wanted)
 
-        self.tasks.keep(keep, f"Locked to {wanted.text}.")
+        self._keep_lock(keep, f"Locked to {wanted.text}.")
+
+    def _keep_lock(self, work: Callable[[Store], None], words: str) -> None:
+        """Change what the study is locked to; the other widgets know it then."""
+
+        def keep(store: Store) -> None:
+            work(store)
+            self.saving.read_lock()
+
+        self.tasks.keep(keep, words)
+
+    # ---- recount ----
+
+    def recount_all(self) -> None:
+        """Open the window that counts all images with another model."""
+        if self.saving.store is not None:
+            window = RecountWindow(self.saving, self.jobs, self)
+            window.used.connect(self._recounted)
+            self._open_dialog(window)
+
+    def _recounted(self, words: str) -> None:
+        self.status.say(words)
+        self.follow.read(look_for_files=True)
 
     # ---- windows and files ----
 

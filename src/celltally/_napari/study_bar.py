@@ -54,6 +54,10 @@ class StudyBar(QWidget):
         self.plate_button = QPushButton("Plate map…")
         self.plate_button.setToolTip("Say what the images are: well, condition, replicate, ….")
         self.lock_button = QPushButton()
+        self.recount_button = QPushButton("Recount all…")
+        self.recount_button.setToolTip(
+            "Count all images with another model, see the differences, and decide then."
+        )
         self.plots_button = QPushButton("Plots…")
         self.plots_button.setToolTip("Groups with n = replicates, a histogram, counts over time.")
         self.export_button = self._menu_button("Export")
@@ -82,10 +86,9 @@ class StudyBar(QWidget):
         self.filter_edit.setMaximumWidth(220)
         self.flagged_box = QCheckBox("only flagged")
         buttons = spread(
-            *(self.add_button, self.plate_button, self.lock_button, self.plots_button),
-            self.export_button,
-            QWidget(),
-            stretch=5,
+            *(self.add_button, self.plate_button, self.lock_button, self.recount_button),
+            *(self.plots_button, self.export_button, QWidget()),
+            stretch=6,
         )
         find = spread(self.filter_edit, self.flagged_box, stretch=0)
         self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
@@ -152,6 +155,7 @@ class StudyBar(QWidget):
         self.find_moved.setEnabled(rows)
         self.plate_button.setEnabled(rows and writable)
         self.lock_button.setEnabled(counted and writable)
+        self.recount_button.setEnabled(rows and counted)
         self.plots_button.setEnabled(rows)
         self.export_button.setEnabled(rows)
 

@@ -236,11 +236,11 @@ def _sortable(value: float | str) -> _Sortable:
     try:
         return 0, float(value), ""  # numbers of replicates and doses
     except ValueError:
-        return 1, 0.0, _padded(value.casefold())
+        return 1, 0.0, natural(value.casefold())
 
 
-def _padded(text: str) -> str:
-    """Sort ``A2`` before ``A10``: every number gets zeros in front."""
+def natural(text: str) -> str:
+    """Return what sorts ``A2`` before ``A10``: every number gets zeros in front."""
     parts, digits = [], ""
     for char in f"{text}\0":
         if char.isdecimal():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
 
 from celltally._napari.audit_region import RegionAudit
 from celltally._napari.checking import Checking
@@ -27,18 +28,24 @@ from celltally._napari.layers import (
     own_role,
 )
 from celltally._napari.model_section import ModelSection
+from celltally._napari.other_model import OtherModel, locked_row
 from celltally._napari.out import Out
 from celltally._napari.over_time import OverTime
 from celltally._napari.planes import key_of
 from celltally._napari.project_bar import ProjectBar
+from celltally._napari.recount_window import RecountWindow
 from celltally._napari.regions_section import RegionsSection
 from celltally._napari.result_section import ResultSection
 from celltally._napari.results import Results
 from celltally._napari.saving import saving_of
+from celltally._napari.suggesting import NextRegion
 from celltally._napari.uncertainty_section import UncertaintyBox
 
 if TYPE_CHECKING:
     import napari
+
+    from celltally.project.study_lock import Lock
+    from celltally.record import ModelRecord
 
 __all__ = ["TallyWidget"]
 
@@ -64,6 +71,8 @@ class TallyWidget(Docked):
         self.in_view = InView(napari_viewer, self.image, self._results)
         self.model = ModelSection(self.jobs)
         self.count_section = CountSection()
+        self.other_model = OtherModel(self.saving, self)
+        self.recounting: RecountWindow | None = None
         self.result = ResultSection()
         self.correcting = Correcting(napari_viewer, self, self.saving.author)
         self.keeping = Keeping(napari_viewer, self.saving, self._results, self.correcting, self)
@@ -85,6 +94,12 @@ class TallyWidget(Docked):
         self.regions.body.insertWidget(3, self.audit.button)  # below the tools
         self.regions.body.insertWidget(4, self.audit.outcome)
         self.audit.audited.connect(lambda _: self.regions.unfold())
+        self.next_region = NextRegion(
+            napari_viewer, self.jobs, self.saving, self.correcting, self.keeping, self.in_view,
+            lambda: self.model.record, lambda: self.image.diameter_px, self,
+        )  # fmt: skip
+        self.regions.body.insertWidget(3, self.next_region.button)
+        self.regions.body.insertWidget(4, self.next_region.outcome)
         self.uncertainty = UncertaintyBox(napari_viewer, self.jobs)
         self.result.column.addWidget(self.uncertainty)
         self.display = Display(
@@ -106,6 +121,9 @@ class TallyWidget(Docked):
         self.model.changed.connect(self._refresh)
         self.count_section.started.connect(self.count)
         self.count_section.cancelled.connect(self.cancel)
+        self.other_model.once.connect(lambda: self.count(asked=True))
+        self.other_model.recount.connect(self.recount)
+        self.other_model.keep.connect(self._choose_locked)
         self.runner.progressed.connect(self.count_section.show_progress)
         self.runner.counted.connect(self.display.plane_counted)
         self.runner.ended.connect(self._ended)
@@ -141,6 +159,7 @@ class TallyWidget(Docked):
         self.runner.leave()
         self.display.leave()
         self.audit.leave()
+        self.next_region.leave()
         self.correct.leave()
         self.correcting.leave()
         self.regions.leave()
@@ -174,8 +193,11 @@ class TallyWidget(Docked):
         self.display.show()
         self.model.show_briefly(self.in_view.result is not None)
 
-    def count(self) -> None:
-        """Start counting what is chosen; nothing is started on bad input."""
+    def count(self, *, asked: bool = False) -> None:
+        """Start counting what is chosen; nothing is started on bad input.
+
+        In a locked study another model asks first, unless it was ``asked`` already.
+        """
         if self.running:
             return
         problem = self.problem()
@@ -183,6 +205,10 @@ class TallyWidget(Docked):
         if problem is not None or layer is None or record is None or diameter is None:
             self.count_section.show_ready(problem, problem or "")
             return
+        if not asked and self.other_model.asks(record):
+            self.other_model.ask(record)
+            return
+        self.saving.keep_lineage(self.model.records())
         self.count_section.show_running()
         self.runner.start(layer, self.image.plane(), self.image.scope, record, diameter)
 
@@ -191,6 +217,30 @@ class TallyWidget(Docked):
         if self.running:
             self.count_section.show_cancelling()
             self.runner.cancel()
+
+    def recount(self, record: ModelRecord) -> None:
+        """Open the window that counts all images of the study with a model."""
+        if self.recounting is not None:
+            self.recounting.close()
+        window = self.recounting = RecountWindow(self.saving, self.jobs, self, record)
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        window.used.connect(lambda words: self.count_section.show_ready(self.problem(), words))
+        window.destroyed.connect(lambda *_: self._recount_closed(window))
+        window.show()
+
+    def _recount_closed(self, window: RecountWindow) -> None:
+        if self.recounting is window:
+            self.recounting = None
+
+    def _choose_locked(self, held: Lock) -> None:
+        """Choose the model that the study is locked to."""
+        row = locked_row(self.model.model_box, held)
+        if row is not None:
+            self.model.model_box.setCurrentIndex(row)
+            words = f"{held.model} is chosen again; press Count to count with it."
+        else:
+            words = f"{held.version} is not among the models here; unlock the study in Study."
+        self.count_section.show_ready(self.problem(), words)
 
     def _ended(self, words: str) -> None:
         self.count_section.show_ready(self.problem(), words)

@@ -145,8 +145,7 @@ def _telling(done: int, total: int, name: str) -> Callable[[Progress], Progress]
 
 def _is_same(count: StoredCount, model: Model, settings: Settings, threshold: float | None) -> bool:
     """Whether an image need not be counted again."""
-    identity = (count.model_sha256, count.calibration_sha256)
-    if identity != (model.sha256, model.calibration_sha256):
+    if not model.made(count.model_sha256, count.calibration_sha256):
         return False
     if count.z_method != settings.z_stack:
         return False

@@ -45,7 +45,8 @@ class Recounted(Progress):
 
 def version_of(model: Model) -> Version:
     """Return a model as counts name it."""
-    return Version(model.name, model.sha256, model.calibration_sha256)
+    own, *bases = (one.calibration_sha256 for one in model.with_bases)
+    return Version(model.name, model.sha256, own, tuple(bases))
 
 
 def iter_recount(

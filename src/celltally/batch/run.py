@@ -293,8 +293,7 @@ def _is_same_count(row: Row, model: Model, settings: Settings) -> bool:
         return False
     stack = Z_OF_STACK.get(settings.z_stack)
     return (
-        row["model_sha256"] == model.sha256
-        and row["calibration_sha256"] == model.calibration_sha256
+        model.made(row["model_sha256"], row["calibration_sha256"])
         and row["level"] == str(float(settings.level))
         and (row["z"] not in Z_OF_STACK.values() if stack is None else row["z"] == stack)
     )

@@ -10,7 +10,9 @@ import typer
 
 from celltally.cli._options import AsJson
 from celltally.cli._output import plain, print_json, print_table
+from celltally.cli.tree import print_tree, version_facts
 from celltally.errors import UserError
+from celltally.lineage import lineages
 from celltally.published import PUBLISHED
 from celltally.record import CALIBRATION, ModelRecord
 
@@ -25,11 +27,22 @@ def register(app: typer.Typer) -> None:
 
 
 def models(
+    tree: Annotated[
+        bool,
+        typer.Option("--tree", help="Show which was made from which, and what it learned from."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the models that ship, and your own."""
     from celltally import zoo
 
+    if tree:
+        trees = lineages(zoo.available())
+        if as_json:
+            print_json([version_facts(version) for version in trees])
+        else:
+            print_tree(trees)
+        return
     rows = [_facts(record) for record in zoo.available()]
     if as_json:
         print_json(rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -331,7 +331,8 @@ class Explaining:
 
     def __init__(self, model: Model, images: int, changed: int, device: str = "auto") -> None:
         check_prototypes(model)
-        self.model, self.device = model, device
+        # Its own prototypes are judged, also in images changed so that its base would count them.
+        self.model, self.device = replace(model, base=None), device
         self.rng = np.random.default_rng(2)  # the same places and noise for every model
         chosen = np.linspace(0, images - 1, min(images, changed)).round()
         self.change = [index in chosen for index in range(images)]

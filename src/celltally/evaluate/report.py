@@ -261,7 +261,8 @@ def _judge(
             }
         seconds = time.perf_counter() - start
         explained = None
-        if explaining is not None:
+        # What its base counted says nothing of the model's own prototypes.
+        if explaining is not None and model.counting(prediction.appearance) is model:
             yx = None if true is None else true.yx
             cell = dataset.diameter_px or prediction.diameter_px
             explained = yield from explaining.measure(

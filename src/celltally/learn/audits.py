@@ -167,8 +167,8 @@ def iter_field(
     Raises
     ------
     UserError
-        When the image cannot be read or counted, shows nothing, or has helped to make the
-        model.
+        When the image cannot be read or counted, shows nothing, has helped to make the
+        model, or is counted by its base, which keeps its own calibration.
     """
     yield Progress(0, 0, "reading an image")
     if candidate.path is not None and _helped(model.record, candidate.path):
@@ -178,6 +178,11 @@ def iter_field(
     prediction = yield from iter_predict(model, pixels, diameter_px=diameter_px, device=device)
     if not prediction.statistics:
         raise UserError(f"{candidate.name} shows nothing that could be cells")
+    if (counting := model.counting(prediction.appearance)) is not model:
+        raise UserError(
+            f"{candidate.name} is counted by {counting.name!r}, for it looks unlike the images "
+            f"that {model.name!r} learned from, so it cannot judge that one"
+        )
     rng = np.random.default_rng([seed, _chance(seed, "image", candidate.name), draw])
     sums, shape = region_sums(prediction), prediction.image_shape
     box = draw_region(sums, shape, prediction.diameter_px, rng)

@@ -83,7 +83,8 @@ def calibrate_on(
     Parameters
     ----------
     model
-        Stays as it is.
+        Stays as it is. Images that its base counts are left out, for the base keeps its own
+        calibration.
     pairs
         What calibrates.
     others
@@ -94,30 +95,39 @@ def calibrate_on(
     Raises
     ------
     UserError
-        When there is no sample.
+        When there is no sample, or the base counts all of them.
     """
     if not pairs:
         raise UserError("there is no image to calibrate with; give a data set with labels")
-    looks = yield from relay(
-        iter_looks([*others, *pairs]), lambda step: Progress(0, len(pairs), step.message)
-    )
+    counted: list[tuple[Dataset, Sample]] = []
     predictions: list[Prediction] = []
     regions: list[NDArray[np.float64]] = []
     rng = np.random.default_rng(0)  # the same images calibrate alike
     for done, (dataset, sample) in enumerate(pairs, start=1):
         before = Progress(done - 1, len(pairs), "calibrating")
         prediction = yield from _predict(model, dataset, sample, device, before)
-        predictions.append(prediction)
-        regions.append(_rectangles(prediction, sample, rng))
+        if model.counting(prediction.appearance) is model:
+            counted.append((dataset, sample))
+            predictions.append(prediction)
+            regions.append(_rectangles(prediction, sample, rng))
         yield Progress(done, len(pairs), "calibrating")
+    if not counted:
+        raise UserError(
+            f"all {len(pairs)} images look unlike those that {model.name!r} learned from, so that "
+            "it counts none of them; calibrate it with images like those"
+        )
+    looks = yield from relay(
+        iter_looks([*others, *counted]),
+        lambda step: Progress(len(pairs), len(pairs), step.message),
+    )
     calibration = intervals.calibrate(
         counts=np.array([p.count for p in predictions]),
-        truths=np.array([sample_count(sample) for _, sample in pairs]),
+        truths=np.array([sample_count(sample) for _, sample in counted]),
         variances=np.array([float(p.variance.sum()) for p in predictions]),
-        groups=[sample.group for _, sample in pairs],
+        groups=[sample.group for _, sample in counted],
         looks=[p.look for p in predictions],
         regions=regions,
-        sets=tuple(dict.fromkeys(dataset.name for dataset, _ in pairs)),
+        sets=tuple(dict.fromkeys(dataset.name for dataset, _ in counted)),
         ranges=seen_ranges([look.statistics for look in looks]),
         date=date.today().isoformat(),
     )

@@ -14,7 +14,9 @@ from torch import Tensor
 from celltally.appearance import APPEARANCE, appearance
 from celltally.density.inside import inside_any
 from celltally.devices import resolve_device
+from celltally.errors import UserError
 from celltally.explain.similarity import compare_tiles
+from celltally.intervals import likeness_score
 from celltally.intervals.uncertainty import standard_error
 from celltally.model import Model
 from celltally.network_input import ScaledImage, scaled_image, within_memory
@@ -23,13 +25,13 @@ from celltally.predict import iter_predict
 from celltally.scale import density_grid
 from celltally.types import Grid, Prediction, Progress, Region
 
-__all__ = ["SIDE", "Candidate", "Window", "iter_candidates", "tiles"]
+__all__ = ["SIDE", "Candidate", "Window", "iter_candidates", "side_of", "tiles"]
 
 #: ``(y0, x0, y1, x1)`` in image pixels.
 Window = tuple[float, float, float, float]
 
-#: Side of a tile in image pixels.
-SIDE = 256.0
+#: Least side of a tile in image pixels, and in cell diameters, where no side is asked for.
+SIDE, DIAMETERS = 256.0, 8.0
 #: Points along a side of a tile at which is asked what regions hold.
 POINTS = 16
 #: Octaves of ``appearance`` that hold what is of the size of cells and their parts.
@@ -64,6 +66,9 @@ class Candidate:
     open_share, reviewed_share
         Shares of its area that are neither reviewed, stated, excluded nor outside of the
         tissue, and that a model can learn from already.
+    likeness
+        How much its image is like those that the model knows, 0 to 1
+        (``intervals.likeness_score``); NaN where that cannot be told.
     """
 
     image: str
@@ -76,6 +81,7 @@ class Candidate:
     features: NDArray[np.float64]
     open_share: float = 1.0
     reviewed_share: float = 0.0
+    likeness: float = math.nan
 
     @property
     def expected_error(self) -> float:
@@ -106,6 +112,11 @@ def tiles(image_shape: tuple[int, int], side_px: float = SIDE) -> list[Window]:
     return [(y0, x0, y1, x1) for y0, y1 in rows for x0, x1 in columns]
 
 
+def side_of(diameter_px: float) -> float:
+    """Side of a tile in image pixels, for cells of a diameter: a few cells fit into it."""
+    return max(SIDE, DIAMETERS * diameter_px)
+
+
 def iter_candidates(
     model: Model,
     pixels: NDArray[np.generic],
@@ -114,7 +125,7 @@ def iter_candidates(
     prediction: Prediction | None = None,
     dots: ArrayLike | None = None,
     regions: Sequence[Region] = (),
-    side_px: float = SIDE,
+    side_px: float | None = None,
     diameter_px: float | None = None,
     device: str = "auto",
 ) -> Generator[Progress, None, list[Candidate]]:
@@ -136,7 +147,7 @@ def iter_candidates(
     regions
         Of this plane.
     side_px
-        Side of a tile in image pixels.
+        Side of a tile in image pixels; None for ``side_of`` the cell diameter.
     diameter_px
         Cell diameter in pixels; None for that of the prediction, else it is estimated.
     device
@@ -150,7 +161,7 @@ def iter_candidates(
     Raises
     ------
     UserError
-        As ``iter_predict``.
+        When the side is less than a cell diameter, and as ``iter_predict``.
     """
     if diameter_px is None and prediction is not None:
         diameter_px = prediction.diameter_px
@@ -158,8 +169,14 @@ def iter_candidates(
         prediction = yield from iter_predict(
             model, pixels, diameter_px=diameter_px, device=device, image=image
         )
+    side = side_of(prediction.diameter_px) if side_px is None else side_px
+    if not side >= prediction.diameter_px:
+        raise UserError(
+            f"a region {side:g} px wide is smaller than a cell of {prediction.diameter_px:.3g} px "
+            f"in {image or 'the image'}; ask for larger ones"
+        )
     plane = scaled_image(pixels, prediction.diameter_px, model.diameter_px)
-    rows, columns = (_spread(length, side_px) for length in plane.image_shape)
+    rows, columns = (_spread(length, side) for length in plane.image_shape)
     seen = yield from _features(model, plane, rows, columns, device)
     return _candidates(image, prediction, seen, rows, columns, dots, regions)
 
@@ -309,6 +326,10 @@ def _candidates(
         free = ~_in_any(yx, done)
         return free & _in_any(yx, tissue) if tissue else free
 
+    known = None if prediction.calibration is None else prediction.calibration.appearances
+    alike = math.nan
+    if known is not None and prediction.appearance:
+        alike = likeness_score(known, prediction.appearance)
     middles = grid.to_image(
         np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in grid.shape), indexing="ij"), axis=-1)
     )
@@ -318,14 +339,13 @@ def _candidates(
     def total(maps: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(down @ (maps.sum(axis=0, dtype=np.float64) * free) @ across.T)
 
-    density, variance = total(prediction.density), total(prediction.variance)
-    count = np.maximum(density, 0.0)
+    count, variance = np.maximum(total(prediction.density), 0.0), total(prediction.variance)
     unsure = standard_error(prediction, count.astype(np.float32), variance.astype(np.float32))
     apart = np.zeros(count.shape)
     if dots is not None:
         yx = np.asarray(dots, dtype=np.float64).reshape(-1, 2)
         yx = yx[is_open(yx)]
-        apart = np.abs(density - [[_inside(yx, r, c) for c in columns] for r in rows])
+        apart = np.abs(count - [[_inside(yx, r, c) for c in columns] for r in rows])
     found = []
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
@@ -342,6 +362,7 @@ def _candidates(
                     features=seen.features[i, j],
                     open_share=float(is_open(points).mean()),
                     reviewed_share=float(_in_any(points, teaching).mean()),
+                    likeness=alike,
                 )
             )
     return found

@@ -8,7 +8,7 @@ training images and a linear system of the size of the prototypes give the solut
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -94,13 +94,42 @@ class LastLayer:
         self._normal += rows[:, self._free].T @ rows[:, self._free]
         self._right += rows[:, self._free].T @ wanted
 
-    def solve(self) -> None:
-        """Set the weights to the least-squares solution that lies nearest to those before."""
-        held = self.ridge * torch.linalg.eigvalsh(self._normal)[-1] * torch.eye(len(self._before))
+    def solve(self, rounded: Callable[[HasPrototypes], object] | None = None) -> None:
+        """Set the weights to the least-squares solution that lies nearest to those before.
+
+        Parameters
+        ----------
+        rounded
+            Rounds the network to what is stored, in place. A density is the sum of many small
+            numbers, and what rounding a weight does to it adds up over an image to several
+            cells; so the weights are rounded one after the other, and those left are solved
+            anew, to make up for it (Frantar & Alistarh 2022, "Optimal brain compression", §4).
+        """
+        size = len(self._before)
+        normal = self._normal + self.ridge * torch.linalg.eigvalsh(self._normal)[-1] * torch.eye(size)
         right = self._right - self._normal @ self._before
-        self._kept[self._free] = self._before + torch.linalg.solve(self._normal + held, right)
+        change = torch.linalg.solve(normal, right)
+        self._put(change)
+        if rounded is None:
+            return
+        for done in range(size):
+            rounded(self.network)
+            change[done] = (self._now() - self._before)[done]
+            rest = slice(done + 1, size)
+            if done + 1 < size:
+                left = right[rest] - normal[rest, : done + 1] @ change[: done + 1]
+                change[rest] = torch.linalg.solve(normal[rest, rest], left)
+            self._put(change)
+        rounded(self.network)
+
+    def _put(self, change: Tensor) -> None:
+        self._kept[self._free] = self._before + change
         after = self._kept.T.to(self.network.prototypes.device, torch.float32)
         self.network.set_contribution_weights(after[:, :-1], after[:, -1])
+
+    def _now(self) -> Tensor:
+        weight, bias = (w.detach().double().cpu() for w in self.network.contribution_weights)
+        return torch.cat([weight, bias[:, None]], dim=1).T[self._free]
 
 
 def block_equations(

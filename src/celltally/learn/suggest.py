@@ -14,22 +14,34 @@ looks teach more than rare doubts (Hacohen, Dekel & Weinshall 2022); the sum ove
 
 The error that is expected of the count in a tile is its calibrated standard error and what
 density and dots do not agree on. A model that is wrong without knowing it says that it is sure
-everywhere: so the error is raised by how far a tile's features are from all prototypes, and
-what is compared in the end are the errors of one project's tiles, however small they are.
+everywhere: so the error is raised by how far a tile's features are from all prototypes and how
+unlike its image is to those that the model knows, and what is compared in the end are the
+errors of one project's tiles, however small they are.
 ``teaches`` is small where there is little to see.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celltally.learn.candidates import SIDE, Candidate, Window, iter_candidates, tiles
+from celltally.intervals.likeness import UNLIKE
+from celltally.learn.candidates import Candidate, Window, iter_candidates, side_of, tiles
 
-__all__ = ["SIDE", "Candidate", "Why", "Window", "iter_candidates", "suggest", "tiles", "why"]
+__all__ = [
+    "Candidate",
+    "Why",
+    "Window",
+    "iter_candidates",
+    "side_of",
+    "suggest",
+    "tiles",
+    "why",
+]
 
 #: Why a tile is worth a review, in a word or two.
 Why = Literal["unsure", "dots and density disagree", "looks new"]
@@ -40,8 +52,12 @@ OPEN = 0.5
 SHARED = 0.25
 #: Width of the likeness, as a share of the median distance between tiles.
 REACH = 0.6
+#: Least likeness of tiles of one image, which has one light and one sample, among many images.
+SAME_IMAGE = 0.7
 #: What a model may be wrong in without knowing it, as a share of what it says it is unsure of.
 BLIND = 0.1
+#: By how much the error in an image is raised at most for what the image looks like.
+MOST_UNLIKE = 3.0
 #: Tiles over which the worth is summed at most; of more, some are taken evenly.
 MOST_SUMMED = 2000
 
@@ -76,6 +92,10 @@ def suggest(
     error = _errors(candidates)[summed]
     teaches = _teaches(everything)
     likeness = _likeness(points, points[summed])
+    images = np.array([one.image for one in everything])
+    same = images[:, None] == images[summed]
+    least = SAME_IMAGE * (1 - 1 / len(set(images.tolist())))  # of one image all must be told apart
+    likeness = np.where(same, np.maximum(likeness, least), likeness)
     worth = (teaches[:, None] * likeness).astype(np.float32)
     known = np.array([one.reviewed_share for one in candidates] + [1.0] * len(reviewed))
     covered = (known[:, None] * worth).max(axis=0)
@@ -107,11 +127,11 @@ def why(candidate: Candidate, candidates: Sequence[Candidate]) -> Why:
     """
     if candidate.disagreement > candidate.unsure:
         return "dots and density disagree"
-    unfamiliar = np.array([one.unfamiliar for one in candidates])
+    if candidate.likeness < UNLIKE:
+        return "looks new"
+    strange = np.array([one.unfamiliar for one in candidates])
     unsure = np.array([one.unsure for one in candidates])
-    if np.isfinite(candidate.unfamiliar) and (
-        (unfamiliar <= candidate.unfamiliar).mean() > (unsure <= candidate.unsure).mean()
-    ):
+    if (strange < candidate.unfamiliar).mean() > (unsure < candidate.unsure).mean():
         return "looks new"
     return "unsure"
 
@@ -127,7 +147,15 @@ def _errors(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     blind = _relative([one.structure for one in candidates])
     share = np.array([one.open_share for one in candidates])
     strange = _relative([one.unfamiliar for one in candidates])
-    return np.asarray((stated + BLIND * blind) * strange * share)
+    unlike = np.array([_unlike(one.likeness) for one in candidates])
+    return np.asarray((stated + BLIND * blind) * strange * unlike * share)
+
+
+def _unlike(likeness: float) -> float:
+    """Return by how much the error of an image is raised that a model knows nothing like."""
+    if not likeness < UNLIKE:  # or not known
+        return 1.0
+    return min(1.0 + math.log10(UNLIKE / max(likeness, 1e-9)), MOST_UNLIKE)
 
 
 def _teaches(candidates: Sequence[Candidate]) -> NDArray[np.float64]:

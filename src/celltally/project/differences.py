@@ -113,7 +113,7 @@ class Difference:
     def flags(self) -> tuple[str, ...]:
         """What sets it apart, in words."""
         if self.after is None:
-            return (f"not recounted: {self.problem}",)
+            return (f"not recounted: {self._brief_problem}",)
         said = [KNOWN] if self.known else []
         if _outside(self.after.count, self.before.interval):
             said.append(AFTER_OUTSIDE)
@@ -122,6 +122,12 @@ class Difference:
         if self.after.interval.kind == "not calibrated" and self.z_method != "merged":
             said.append("interval not calibrated")
         return tuple(said)
+
+    @property
+    def _brief_problem(self) -> str:
+        """The problem with the file's name, without its folders."""
+        path = self.entry.path
+        return self.problem if path is None else self.problem.replace(str(path), path.name)
 
     @property
     def stands_out(self) -> bool:

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from celltally.project import schema
 from celltally.project.store import Store, set_in
-from celltally.record import ModelRecord
+from celltally.record import CALIBRATION, ModelRecord, read_base
 
-__all__ = ["lineages", "remember_lineages"]
+__all__ = ["calibrations_of", "known_calibrations", "lineages", "remember_lineages"]
 
 _SETTING = "lineage"
 #: Generations that are told of.
@@ -58,6 +58,25 @@ def lineages(store: Store, records: Iterable[ModelRecord] = ()) -> dict[str, str
     return {sha256: text for sha256, text in told.items() if text}
 
 
+def calibrations_of(record: ModelRecord) -> tuple[str, ...]:
+    """Return the calibrations that counts of a model may have: its own, and those of its bases."""
+    found = []
+    model: ModelRecord | None = record
+    while model is not None:
+        found.append(model.files.get(CALIBRATION, ""))
+        model = read_base(model)
+    return tuple(found)
+
+
+def known_calibrations(store: Store, sha256: str, calibration_sha256: str) -> tuple[str, ...]:
+    """Return what the project knows of the calibrations of a model and its bases.
+
+    Empty where the model has no bases, or one of its calibrations is not the one given.
+    """
+    known = store.setting(_SETTING, {}).get(sha256, {}).get("calibrations", ())
+    return tuple(known) if calibration_sha256 in known else ()
+
+
 def _facts(records: Iterable[ModelRecord]) -> dict[str, dict[str, Any]]:
     """Return what is kept of models, by their sha256."""
     found: dict[str, dict[str, Any]] = {}
@@ -72,6 +91,8 @@ def _facts(records: Iterable[ModelRecord]) -> dict[str, dict[str, Any]]:
                 "by": list(learned.by),
                 "date": learned.date,
             }
+        if record.has_base:
+            facts["calibrations"] = list(calibrations_of(record))
         # A recalibrated copy has its model's identity; the first that is listed names it.
         found.setdefault(record.sha256, facts)
     return found

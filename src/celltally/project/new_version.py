@@ -133,7 +133,11 @@ def iter_use_recount(
         if held is not None and moved:
             calibration = by.calibration_sha256 if held.calibration_sha256 else ""
             new_lock = replace(
-                held, model=by.name, model_sha256=by.sha256, calibration_sha256=calibration
+                held,
+                model=by.name,
+                model_sha256=by.sha256,
+                calibration_sha256=calibration,
+                calibrations=(calibration, *by.base_calibrations) if by.base_calibrations else (),
             )
             lock(store, new_lock, author=author)
     recount.drop()

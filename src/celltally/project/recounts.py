@@ -45,11 +45,14 @@ class Version:
     ----------
     name, sha256, calibration_sha256
         Its name, identity and calibration ("" without one).
+    base_calibrations
+        Those of its bases, which count images unlike those that it learned from.
     """
 
     name: str
     sha256: str
     calibration_sha256: str = ""
+    base_calibrations: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -58,10 +61,8 @@ class Version:
 
     def made(self, count: StoredCount) -> bool:
         """Whether a count is its."""
-        return (count.model_sha256, count.calibration_sha256) == (
-            self.sha256,
-            self.calibration_sha256,
-        )
+        calibrations = (self.calibration_sha256, *self.base_calibrations)
+        return count.model_sha256 == self.sha256 and count.calibration_sha256 in calibrations
 
 
 def wanted_of(counts: Sequence[StoredCount], held: Lock | None) -> list[dict[str, Any]]:

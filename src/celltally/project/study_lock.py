@@ -17,6 +17,7 @@ from celltally.intervals import check_level
 from celltally.project.counts import StoredCount, in_force, latest_counts
 from celltally.project.edits import Edit
 from celltally.project.figures import LEVEL, level_of
+from celltally.project.lineage import known_calibrations
 from celltally.project.store import Store, now, set_in
 from celltally.project.work import record
 
@@ -45,6 +46,9 @@ class Lock:
         Nominal coverage of the intervals, in (0, 1).
     by, at
         Who locked the study, and when (ISO 8601, UTC); filled in by ``lock``.
+    calibrations
+        Where the model has bases, which count images unlike those that it learned from: its
+        calibration and theirs; filled in by ``lock``.
     """
 
     model: str
@@ -55,6 +59,7 @@ class Lock:
     level: float = LEVEL
     by: str = ""
     at: str = ""
+    calibrations: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -62,9 +67,13 @@ class Lock:
         return f"{self.model} ({self.model_sha256[:8]})"
 
     def holds(self, model_sha256: str, calibration_sha256: str = "") -> bool:
-        """Whether a model is the one that it is locked to, with its calibration."""
-        same = model_sha256 == self.model_sha256
-        return same and self.calibration_sha256 in ("", calibration_sha256)
+        """Whether a model, or the model of a count, is the one that it is locked to.
+
+        With its calibration, or that of a base of it.
+        """
+        known = ("", calibration_sha256)
+        calibrated = self.calibration_sha256 in known or calibration_sha256 in self.calibrations
+        return model_sha256 == self.model_sha256 and calibrated
 
     @property
     def text(self) -> str:
@@ -80,7 +89,9 @@ class Lock:
 def locked(store: Store) -> Lock | None:
     """Return what a study is locked to; None where it is not."""
     kept = store.setting("lock")
-    return None if kept is None else Lock(**kept)
+    if kept is None:
+        return None
+    return Lock(**kept | {"calibrations": tuple(kept.get("calibrations", ()))})
 
 
 def lock(store: Store, wanted: Lock, *, author: str | None = None) -> Lock:
@@ -109,7 +120,13 @@ def lock(store: Store, wanted: Lock, *, author: str | None = None) -> Lock:
         )
     if not wanted.model_sha256:
         raise UserError("a study is locked to a model: count an image first, or name a model")
-    made = replace(wanted, by=store.author if author is None else author, at=now())
+    made = replace(
+        wanted,
+        by=store.author if author is None else author,
+        at=now(),
+        calibrations=wanted.calibrations
+        or known_calibrations(store, wanted.model_sha256, wanted.calibration_sha256),
+    )
     _keep(store, asdict(made), "lock study", made, author)
     return made
 
@@ -168,7 +185,7 @@ def otherwise(counted: StoredCount, held: Lock) -> list[str]:
         if named == held.model:
             named += f", {counted.model_sha256[:8]}"
         said.append(f"counted with another model ({named})")
-    elif held.calibration_sha256 and counted.calibration_sha256 != held.calibration_sha256:
+    elif not held.holds(counted.model_sha256, counted.calibration_sha256):
         said.append("counted with another calibration")
     if held.diameter_px is not None and not _same(counted.diameter_px, held.diameter_px):
         said.append(f"other diameter ({counted.diameter_px:.4g} px)")

@@ -11,6 +11,7 @@ from celltally.cli.projecting import (
     locking,
     looking,
     recounting,
+    suggesting,
     table,
 )
 
@@ -23,7 +24,7 @@ project = typer.Typer(
     rich_markup_mode=None,
 )
 # As the help lists them.
-for module in (filling, counting, table, looking, locking, recounting, learning):
+for module in (filling, counting, table, looking, locking, recounting, suggesting, learning):
     module.register(project)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,13 +9,13 @@ import typer
 from celltally.cli._options import Device
 from celltally.cli._output import failure, follow, plain, say
 from celltally.cli.counting import ZStack, parse_channel, parse_planes
+from celltally.cli.projecting._models import model_of
 from celltally.cli.projecting._open import File, command, images_named, n_images, writing
 from celltally.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celltally.project.study_lock import Lock
     from celltally.types import Progress
 
 __all__ = ["register"]
@@ -84,7 +83,6 @@ def count(
     """
     from celltally import zoo
     from celltally.batch.settings import Settings
-    from celltally.project.counts import latest_counts
     from celltally.project.figures import level_of
     from celltally.project.lineage import remember_lineages
     from celltally.project.study_lock import locked
@@ -107,14 +105,7 @@ def count(
         if problem := settings.problem():
             raise UserError(problem)
         chosen = None if not image else [e.id for name in image for e in images_named(store, name)]
-        if model is None and held is not None:
-            name: str | Path = _model_of(held)
-        elif model is None:
-            newest = max(latest_counts(store), key=lambda c: c.id, default=None)
-            name = zoo.DEFAULT_MODEL if newest is None else newest.model
-        else:
-            name = model
-        loaded = zoo.load(name)
+        loaded = zoo.load(model_of(store, model))
         if held is not None and not held.holds(loaded.sha256, loaded.calibration_sha256):
             # Which model was named by nobody is the locked one, maybe calibrated anew.
             if model is not None and not marked:
@@ -148,16 +139,3 @@ def count(
     say(f"Counted {n_images(counted)} with {loaded.name} ({loaded.sha256[:8]}).")
     if failed:
         raise typer.Exit(1)
-
-
-def _model_of(held: Lock) -> str | Path:
-    """Return where the model is that a study is locked to."""
-    from celltally import zoo
-
-    same = [record for record in zoo.available() if record.sha256 == held.model_sha256]
-    for record in sorted(same, key=lambda r: r.name != held.model):
-        return record.path or record.name
-    raise UserError(
-        f"the study is locked to the model {held.model!r} ({held.model_sha256[:8]}), which is not "
-        "among the models here; give its folder with --model, or unlock the study"
-    )

@@ -56,6 +56,7 @@ def lock(
         suggested = suggested_lock(store)
         if model is not None:
             from celltally import zoo
+            from celltally.project.lineage import calibrations_of
             from celltally.record import CALIBRATION, read_record
 
             record = read_record(zoo.find(model))
@@ -67,6 +68,7 @@ def lock(
                 record.files.get(CALIBRATION, ""),
                 diameter_px=None if base is None else base.diameter_px,
                 threshold=None if base is None else base.threshold,
+                calibrations=calibrations_of(record) if record.has_base else (),
             )
         elif suggested is not None:
             wanted = suggested

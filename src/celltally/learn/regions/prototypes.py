@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from celltally.devices import autocast
 from celltally.learn.regions.gallery import known_places
+from celltally.learn.regions.refit import window_features
 from celltally.learn.regions.windows import Window
 from celltally.networks import CanGrow, HasPrototypes
 
@@ -115,10 +115,7 @@ def _features(
     for window in windows:
         if window.stated is not None:
             continue
-        with torch.inference_mode(), autocast(device):
-            context = network.encode_context(window.thumbnail[None].to(device))
-            values = window.values.expand(3, -1, -1)[None].to(device)
-            features = network.features(values, context)[0].float().cpu()
+        features = window_features(network, window, device)[0].cpu()
         for kept, places in zip(found, known_places(window, network.stride), strict=True):
             kept.append(features[:, places].T.clone())
     cells, background = (torch.cat(parts) for parts in found)

@@ -10,19 +10,26 @@ from torch import Tensor
 from celltally.devices import autocast
 from celltally.learn.refit import LastLayer, block_equations, count_equation
 from celltally.learn.regions.windows import Window
+from celltally.model import round_to_stored
 from celltally.networks import HasPrototypes
 from celltally.types import Progress
 
-__all__ = ["iter_refit_regions", "window_similarities"]
+__all__ = ["iter_refit_regions", "window_features", "window_similarities"]
 
 
 def window_similarities(network: HasPrototypes, window: Window, device: torch.device) -> Tensor:
     """Similarities of a window to the prototypes, ``(1, K, h, w)`` on the CPU."""
+    features = window_features(network, window, device)
+    with torch.inference_mode():  # and in float32: what is lost in a cell adds up
+        return network.similarities(network.distances(features)).cpu()
+
+
+def window_features(network: HasPrototypes, window: Window, device: torch.device) -> Tensor:
+    """Features of a window, ``(1, D, h, w)`` float32."""
     with torch.inference_mode(), autocast(device):
         context = network.encode_context(window.thumbnail[None].to(device))
         values = window.values.expand(3, -1, -1)[None].to(device)
-        features = network.features(values, context).float()
-        return network.similarities(network.distances(features)).cpu()
+        return network.features(values, context).float()
 
 
 def iter_refit_regions(
@@ -35,6 +42,8 @@ def iter_refit_regions(
 ) -> Generator[Progress, None, None]:
     """Fit weights and bias of the similarities to windows and the replay, in place.
 
+    The network is rounded to what will be stored before, and its new weights with it.
+
     Parameters
     ----------
     network
@@ -46,7 +55,7 @@ def iter_refit_regions(
     device
         Where the network runs.
     """
-    network.eval().to(device)
+    round_to_stored(network.eval().to(device))
     last = LastLayer(network)
     parts = [(w, 1.0) for w in windows]
     if replay:
@@ -57,7 +66,7 @@ def iter_refit_regions(
         for rows, wanted in _equations(window, known):
             last.add(rows * scale, wanted * scale)
         yield Progress(done, len(parts), "refitting the last layer")
-    last.solve()
+    last.solve(round_to_stored)
 
 
 def _equations(window: Window, known: Tensor) -> Generator[tuple[Tensor, Tensor], None, None]:

@@ -8,7 +8,7 @@ from celltally.intervals.conformal import MIN_GROUPS
 from celltally.learn.outcome import Compared
 from celltally.learn.regions.plan import FEWEST_GROUPS, RegionPlan
 
-__all__ = ["helped", "verdict"]
+__all__ = ["accuracy_in_words", "helped", "verdict"]
 
 #: With fewer regions that judge than this, chance may have decided.
 FEW = 5
@@ -56,4 +56,26 @@ def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
             "More regions would help, from images that differ, where the model is most wrong; and "
             "so would a look at the cell diameter, which decides at what scale cells are seen."
         )
+    return tuple(told)
+
+
+def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
+    """Say how well a model counts that was made from nothing, and what would help."""
+    if not judges:
+        images = len(plan.teachers)
+        return (
+            f"Nothing tells how well it counts: all {len(plan.taught)} regions, of {images} "
+            f"image{'s' * (images != 1)}, were learned from.",
+            f"Review regions in at least {FEWEST_GROUPS} images, or audit some, to be told.",
+        )
+    told = []
+    for one in judges:
+        n = len(one.regions)
+        cells = sum(region.counted for region in one.regions) / n
+        kind = "audit region" if one.judge == "audit" else "kept-back region"
+        told.append(
+            f"On {n} {kind}{'s' * (n != 1)} it is off by {one.mae_after:.1f} cells a region, of "
+            f"{cells:.1f} on average."
+        )
+    told.append("More reviewed regions, from images that differ, make it better.")
     return tuple(told)

@@ -29,7 +29,7 @@ __all__ = ["Source", "Window", "teaching_windows", "windows_of"]
 #: Standard deviations of a dot's Gaussian that a rim is wide.
 RIM = 2.0
 #: Side of the largest part of a region, in model-scale pixels: larger regions are divided.
-LARGEST = 256
+LARGEST = 320
 #: Regions with a stated count cannot be divided, and may be this large.
 LARGEST_STATED = 1024
 #: How much more a place counts where a human has corrected the model.
@@ -151,9 +151,11 @@ def windows_of(
     known &= ~closed
     found: list[Window] = []
     if known.any():
-        rim = distance_transform_edt(np.pad(known, 1, constant_values=True))[1:-1, 1:-1]
-        # From the middle of one density cell to that of the nearest unknown one.
-        asked = known & ((rim - 0.5) * stride >= RIM * SIGMA * nominal_px)
+        asked = known
+        if not known.all():  # else there is nothing to be far from
+            rim = distance_transform_edt(known)
+            # From the middle of one density cell to that of the nearest unknown one.
+            asked = known & ((rim - 0.5) * stride >= RIM * SIGMA * nominal_px)
         yx = image.dots.yx
         taught = np.zeros(len(yx), dtype=bool)
         for region in dotted:
