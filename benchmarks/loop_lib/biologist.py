@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +60,9 @@ class Biologist:
     model: Model
     _proposed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
-    def review(self, tiles: Sequence[Tile], folder: Path, *, stated: bool = False) -> tuple[int, int]:
+    def review(
+        self, tiles: Sequence[Tile], folder: Path, *, stated: bool = False
+    ) -> tuple[int, int]:
         """Write a data set folder of reviewed tiles, with all their dots or only their counts.
 
         Returns
@@ -74,7 +75,7 @@ class Biologist:
         cells = corrected = 0
         for stem in dict.fromkeys(tile.stem for tile in tiles):
             sample = next(s for s in self.samples if s.stem == stem)
-            os.symlink(sample.image, folder / "images" / sample.image.name)
+            (folder / "images" / sample.image.name).symlink_to(sample.image)
             truth = sample_dots(sample).yx
             regions, found = [], []
             for tile in tiles:

@@ -27,6 +27,7 @@ from celltally.lineage import lineages
 from celltally.project import images, study_lock, work
 from celltally.project.edits import Edit, diff_dots, diff_regions
 from celltally.project.store import Store
+from celltally.record import Learned
 from celltally.types import Dots, Progress, Region
 
 pytestmark = pytest.mark.gui
@@ -465,7 +466,11 @@ def test_a_locked_study_asks_first(learnt, tally, click, until, monkeypatch, at_
 
 def test_go_back_to_an_older_version(learn, tally, fake, make_record, click, until):
     record = tally.model.record
-    child = make_record(name="child", sha256="ee" * 32, parent=record.sha256)
+    learned = Learned(
+        project="wells", by=("Ada",), date="2026-02-03T10:20Z", images=1, regions=2, stated=0,
+        excluded=0, dots=9, corrected=1, kept_back=0, audits=0, helped=None, metrics={},
+    )  # fmt: skip
+    child = make_record(name="child", sha256="ee" * 32, parent=record.sha256, learned=learned)
     box = tally.model.model_box
     box.addItem("child", child)
     records = (*learn.follow.models.records, child)

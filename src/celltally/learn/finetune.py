@@ -124,9 +124,7 @@ class _Finetuning:
     project: str
     by: tuple[str, ...]
 
-    def run(
-        self, data: Sequence[Path], config: RegionFit
-    ) -> Generator[Progress, None, FineTuned]:
+    def run(self, data: Sequence[Path], config: RegionFit) -> Generator[Progress, None, FineTuned]:
         start = time.perf_counter()
         _check(self.model)
         nominal, network = self.model.diameter_px, self.model.network
@@ -140,7 +138,7 @@ class _Finetuning:
             copy.deepcopy(network), replay_patches(self.model.replay), self.target
         )
         rng = np.random.default_rng(self.seed)
-        child, new = copy.deepcopy(network), ()
+        child, new = copy.deepcopy(network), _NONE
         if isinstance(child, CanGrow):
             child, new = grow(child, windows, replay, rng, self.target)
         steps = yield from self._learn(child, windows, kept_back, replay, config)
@@ -203,9 +201,7 @@ class _Finetuning:
             **plan.numbers(),
         )
         sources = tuple(
-            TrainingSet(
-                name=d.name, images=len(own), licence=d.licence, sha256=hash_samples(own)
-            )
+            TrainingSet(name=d.name, images=len(own), licence=d.licence, sha256=hash_samples(own))
             for d, own in plan.sources()
         )
         named = {(s.name, s.licence) for s in sources}
@@ -274,6 +270,10 @@ class _Finetuning:
         )
 
 
+#: No prototypes are new.
+_NONE: tuple[int, ...] = ()
+
+
 def _check(model: Model) -> None:
     network = model.network
     if network.halo is None or "dots" not in network.supervision:
@@ -282,4 +282,6 @@ def _check(model: Model) -> None:
             "cannot learn from regions; choose one that counts with 'tally', such as 'general'"
         )
     if getattr(network.config, "classes", 1) != 1:
-        raise UserError(f"the model {model.name!r} counts several classes, which regions do not tell")
+        raise UserError(
+            f"the model {model.name!r} counts several classes, which regions do not tell"
+        )

@@ -106,7 +106,9 @@ class LastLayer:
             anew, to make up for it (Frantar & Alistarh 2022, "Optimal brain compression", §4).
         """
         size = len(self._before)
-        normal = self._normal + self.ridge * torch.linalg.eigvalsh(self._normal)[-1] * torch.eye(size)
+        normal = self._normal + self.ridge * torch.linalg.eigvalsh(self._normal)[-1] * torch.eye(
+            size
+        )
         right = self._right - self._normal @ self._before
         change = torch.linalg.solve(normal, right)
         self._put(change)

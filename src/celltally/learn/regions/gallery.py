@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
-from celltally.explain.gallery import patch_picture
-from celltally.learn.gallery import PATCHES, Gallery
+from celltally.explain.gallery import PATCHES, patch_picture
+from celltally.learn.gallery import Gallery
 from celltally.learn.push import CLEARANCE
 from celltally.learn.regions.refit import window_similarities
 from celltally.learn.regions.windows import Window
@@ -49,7 +49,9 @@ def iter_region_gallery(
     found: list[list[tuple[float, Window, tuple[int, int]]]] = [[] for _ in kinds]
     for done, window in enumerate(windows, start=1):
         similarities = window_similarities(network, window, device)[0]
-        places = dict(zip(("cell", "background"), known_places(window, network.stride), strict=True))
+        places = dict(
+            zip(("cell", "background"), known_places(window, network.stride), strict=True)
+        )
         for k, kind in enumerate(kinds):
             there = places[kind]
             if there.any():

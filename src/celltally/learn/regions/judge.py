@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from celltally.density import dots_from_prediction
 from celltally.density.inside import inside
@@ -78,8 +80,8 @@ def iter_judge(
         for model in (before, after):
             job = iter_predict(model, pixels, diameter_px=diameter, device=device)
             # Tiles do not move the bar, but let a cancelled job end between them.
-            predictions.append((yield from relay(job, lambda _, step=step: step)))
-        yolks = [dots_from_prediction(p).yx for p in predictions]
+            predictions.append((yield from relay(job, partial(_same, step))))
+        dots = [dots_from_prediction(p).yx for p in predictions]
         sums = [region_sums(p) for p in predictions]
         for judge, region in regions:
             counts = [float(max(s.over(region.polygon)[0], 0.0)) for s in sums]
@@ -91,11 +93,15 @@ def iter_judge(
             found.append(
                 Judged(
                     judge, row, _audit(image, region, predictions[1], row, variance),
-                    _example(image, region, pixels, row, judge, yolks),
+                    _example(image, region, pixels, row, judge, dots),
                 )
             )  # fmt: skip
         yield Progress(done, len(images), "comparing")
     return found
+
+
+def _same(step: Progress, _: Progress) -> Progress:
+    return step
 
 
 def compared(judged: Sequence[Judged]) -> tuple[Compared, ...]:
@@ -152,7 +158,7 @@ def _example(
     low = np.maximum(np.floor(region.polygon.min(axis=0) + 0.5), 0).astype(int)
     high = np.minimum(np.ceil(region.polygon.max(axis=0) + 0.5), pixels.shape[:2]).astype(int)
     side = np.minimum(np.array([round(EXAMPLE * image.scaled.diameter_px)] * 2), high - low)
-    corner = _busiest(low, high, side, _unmatched(*dots, image.scaled.diameter_px / 2))
+    corner = _busiest(low, high, side, _unmatched(dots[0], dots[1], image.scaled.diameter_px / 2))
     (y0, x0), (y1, x1) = corner, corner + side
     part = np.asarray(pixels[y0:y1, x0:x1])
 
@@ -173,8 +179,6 @@ def _unmatched(
     one: NDArray[np.float64], other: NDArray[np.float64], reach: float
 ) -> NDArray[np.float64]:
     """Dots of either that have no partner near by among the other's."""
-    from scipy.spatial import cKDTree
-
     lone = []
     for own, others in ((one, other), (other, one)):
         if not len(others):
@@ -190,7 +194,10 @@ def _busiest(
 ) -> NDArray[np.int64]:  # fmt: skip
     """Corner of the window between ``low`` and ``high`` that holds most of the dots."""
     best, most = low + (high - low - side) // 2, -1
-    steps = [np.unique(np.linspace(a, b - s, 6).round().astype(int)) for a, b, s in zip(low, high, side, strict=True)]
+    steps = [
+        np.unique(np.linspace(first, last - size, 6).round().astype(int))
+        for first, last, size in zip(low, high, side, strict=True)
+    ]
     for y in steps[0]:
         for x in steps[1]:
             corner = np.array([y, x])

@@ -129,15 +129,15 @@ def iter_fit_regions(
     chosen = [p for p in student.parameters() if p.requires_grad]
     anchors = [p.detach().clone() for p in chosen]
     mean = [p.detach().clone() for p in chosen]
-    optimizer = torch.optim.AdamW(chosen, lr=config.learning_rate, weight_decay=0, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        chosen, lr=config.learning_rate, weight_decay=0, betas=(0.9, 0.98)
+    )
     stride = student.stride
     batches = RegionBatches(
         windows, pixels=config.pixels, stride=stride, augmentation=config.augmentation, rng=rng
     )
     rehearsal = (
-        RegionBatches(
-            replay, pixels=config.pixels // 3, stride=stride, augmentation=None, rng=rng
-        )
+        RegionBatches(replay, pixels=config.pixels // 3, stride=stride, augmentation=None, rng=rng)
         if replay and config.replay
         else None
     )
@@ -152,14 +152,14 @@ def iter_fit_regions(
         if rehearsal is not None:
             loss = loss + config.replay * region_loss(student, next(rehearsal).to(device), config)
         if config.pull:
-            distance = torch.stack([(p - a).square().sum() for p, a in zip(chosen, anchors, strict=True)])
-            loss = loss + config.pull * distance.sum()
+            away = [(p - a).square().sum() for p, a in zip(chosen, anchors, strict=True)]
+            loss = loss + config.pull * torch.stack(away).sum()
         if not torch.isfinite(loss):
             raise UserError(
                 f"learning diverged at step {step + 1} (loss {loss.item()}); look for corrections "
                 "that contradict each other"
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(chosen, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -174,7 +174,7 @@ def iter_fit_regions(
             total = int(min(max(config.seconds / max(each, 1e-3), LEAST_STEPS), config.most_steps))
         every = max(1, total // max(config.validations, 1))
         if kept_back and (step % every == 0 or step == total) and step > TIMED:
-            with _weights(chosen, mean):
+            with _Exchanged(chosen, mean):
                 score = mean_loss(student, kept_back, config, device)
             values["val_loss"] = score
             if score < best_loss:
@@ -194,7 +194,7 @@ def region_loss(network: CountingNetwork, batch: RegionBatch, config: RegionFit)
         output = network(batch.images, network.encode_context(batch.thumbnails))
     density = output.density
     dotted = torch.isnan(batch.stated)
-    total = density.new_zeros(())
+    total: Tensor = density.new_zeros(())
     if bool(dotted.any()):
         # Corrected places weigh more where they are, not in what they add up to.
         weight = batch.weight[dotted]
@@ -232,7 +232,7 @@ def mean_loss(
     return total / max(pixels, 1)
 
 
-class _weights:
+class _Exchanged:
     """Put other weights into parameters for a while."""
 
     def __init__(self, parameters: Sequence[Tensor], others: Sequence[Tensor]) -> None:

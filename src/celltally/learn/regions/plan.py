@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class RegionPlan:
                 found[id(image)] = (image, [(None, region) for region in image.teaching])
         return list(found.values())
 
-    def numbers(self) -> dict[str, int]:
+    def numbers(self) -> dict[str, Any]:
         """Numbers of regions and dots, as ``Learned`` has them."""
         dotted = [(i, r) for i, r in self.taught if r.stated is None]
         corrected = 0
@@ -111,7 +112,7 @@ class RegionPlan:
         }
 
     def sources(self) -> list[tuple[Dataset, list[Sample]]]:
-        """Data sets with the samples that teach."""
+        """Return data sets with the samples that teach."""
         found: dict[str, tuple[Dataset, list[Sample]]] = {}
         for image in self.teachers:
             key = str(image.dataset.folder)

@@ -106,7 +106,10 @@ def project_new(
 
 
 def _features(
-    network: HasPrototypes, windows: Sequence[Window], rng: np.random.Generator, device: torch.device
+    network: HasPrototypes,
+    windows: Sequence[Window],
+    rng: np.random.Generator,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Features ``(n, D)`` of known cells, and of places without any."""
     network.eval().to(device)
@@ -125,9 +128,7 @@ def _features(
     return cells[:LOOKED_AT], background
 
 
-def _likeness(
-    network: HasPrototypes, features: Tensor, kind: str, device: torch.device
-) -> Tensor:
+def _likeness(network: HasPrototypes, features: Tensor, kind: str, device: torch.device) -> Tensor:
     """Largest similarity ``(n,)`` of features to the prototypes of a kind."""
     own = [k for k, other in enumerate(network.prototype_kinds) if other == kind]
     with torch.inference_mode():

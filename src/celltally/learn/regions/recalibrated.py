@@ -22,9 +22,7 @@ __all__ = ["recalibrated"]
 UNMEASURED = 2.0
 
 
-def recalibrated(
-    child: Model, parent: Model, plan: RegionPlan, audits: Sequence[Audit]
-) -> Model:
+def recalibrated(child: Model, parent: Model, plan: RegionPlan, audits: Sequence[Audit]) -> Model:
     """Give a child intervals.
 
     Parameters

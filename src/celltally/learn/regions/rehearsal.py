@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 
 from celltally.devices import autocast
-from celltally.learn.replay import ReplayPatch
 from celltally.learn.regions.windows import Source, Window
+from celltally.learn.replay import ReplayPatch
 from celltally.networks import CountingNetwork
 
 __all__ = ["rehearsal_windows"]

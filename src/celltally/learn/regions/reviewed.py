@@ -167,7 +167,7 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
 
 def _shared_area(polygon: NDArray[np.float64], edges: NDArray[np.float64]) -> float:
     """Area of the part of a polygon that lies in the image, in square pixels."""
-    outline = Overlay([[polygon], [edges]]).outline(lambda inside: inside.all(axis=0))
+    outline = Overlay([[polygon], [edges]]).outline(lambda within: np.asarray(within.all(axis=0)))
     (y0, x0), (y1, x1) = outline.transpose(1, 2, 0)
     return float(((x0 + x1) / 2 * (y1 - y0)).sum())
 

@@ -186,9 +186,7 @@ def windows_of(
 class _Sketch:
     """What is known of an image, drawn on the grid of its density."""
 
-    def __init__(
-        self, image: ReviewedImage, nominal_px: float, stride: int, multiple: int
-    ) -> None:
+    def __init__(self, image: ReviewedImage, nominal_px: float, stride: int, multiple: int) -> None:
         scaled = image.scaled
         self.image, self.nominal_px = image, nominal_px
         self.stride, self.multiple = stride, multiple
@@ -287,7 +285,8 @@ class _Sketch:
             weight=asked,
             stated=stated,
             source=Source(
-                self.image.dataset.name, self.image.sample.image.name,
+                self.image.dataset.name,
+                self.image.sample.image.name,
                 (float(origin[0]), float(origin[1])),
                 (float(self.factor[0]), float(self.factor[1])),
             ),
