@@ -78,6 +78,8 @@ class RegionFit:
 
 #: Steps that are timed before their number is set, and the least number of steps.
 TIMED, LEAST_STEPS = 3, 20
+#: A loss of kept-back regions that is this many times the least one is clearly above it.
+CLEARLY = 1.2
 #: Share of the steps in which the learning rate rises.
 WARMUP = 0.1
 
@@ -142,7 +144,7 @@ def iter_fit_regions(
         else None
     )
     total = config.steps or config.most_steps
-    best_loss, best, best_step = math.inf, None, 0
+    judged: list[tuple[float, int, list[Tensor]]] = []
     start = time.perf_counter()
     step = 0
     while step < total:
@@ -177,15 +179,26 @@ def iter_fit_regions(
             with _Exchanged(chosen, mean):
                 score = mean_loss(student, kept_back, config, device)
             values["val_loss"] = score
-            if score < best_loss:
-                best_loss, best, best_step = score, [m.clone() for m in mean], step
+            judged.append((score, step, [m.clone() for m in mean]))
         yield Progress(step, total, "learning", values)
     with torch.no_grad():
-        for p, value in zip(chosen, best or mean, strict=True):
+        kept_step, kept = _chosen(judged) if judged else (step, mean)
+        for p, value in zip(chosen, kept, strict=True):
             p.copy_(value)
     network.load_state_dict({name: t.cpu() for name, t in student.state_dict().items()})
     network.eval()
-    return best_step or step
+    return kept_step
+
+
+def _chosen(judged: Sequence[tuple[float, int, list[Tensor]]]) -> tuple[int, list[Tensor]]:
+    """Choose the last weights whose loss is not clearly above the least.
+
+    A region or two that are kept back cannot tell small differences, and what learned for
+    longer is settled better.
+    """
+    least = min(score for score, _, _ in judged)
+    _, step, weights = [one for one in judged if one[0] <= CLEARLY * least][-1]
+    return step, weights
 
 
 def region_loss(network: CountingNetwork, batch: RegionBatch, config: RegionFit) -> Tensor:

@@ -1,0 +1,192 @@
+r"""How many corrected regions a model needs to count what it has never seen.
+
+    python benchmarks/human_in_the_loop.py DATA --target mbm --start nuclei-fluorescence \
+        [--regions 2,3,5,10] [--orders random,suggested] [--labels dots,stated] [--seeds 2]
+        [--images 24] [--side 256] [--keep SET …] [--out loop.csv]
+
+``DATA`` holds data set folders with the parts ``train`` and ``val``. A simulated biologist reviews
+tiles of half of the target's ``train`` with its true dots; the model learns from them once, from
+the start, with its usual settings; whole images of the other half and of ``val`` are the test.
+``--keep`` names sets on whose ``val`` the model is counted before and after. ``--specialist``
+names a model that was trained on the target; it is counted on ``val`` alone, for it has seen the
+rest. Rows are added to the CSV as they are found; ``--plot`` draws it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from celltally import zoo
+from celltally.io import read_image, select_pixels
+from celltally.learn.data import Dataset, Sample, read_dataset
+from celltally.learn.suggest import Candidate, iter_candidates, suggest, tiles
+from celltally.model import Model
+from celltally.progress import drain
+
+sys.path.insert(0, str(Path(__file__).parent))
+from loop_lib.biologist import Biologist, Tile
+from loop_lib.figures import draw, table
+from loop_lib.rounds import count_all, learn_from, score
+
+FIELDS = (
+    "target", "start", "order", "labels", "seed", "regions", "cells", "corrected", "n", "mae",
+    "bias", "mean_count", "covered", "by_base", "helped", "seconds", "steps", "kept_before",
+    "kept_after",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """Images to review, and images to be tested on."""
+
+    dataset: Dataset
+    pool: Sequence[Sample]
+    test: Sequence[Sample]
+
+    @classmethod
+    def read(cls, folder: Path, most: int) -> Target:
+        """Divide a data set: half of its ``train`` is reviewed, the rest tests."""
+        train, val = read_dataset(folder / "train"), read_dataset(folder / "val")
+        order = np.random.default_rng(1).permutation(len(train.samples))
+        half = len(order) // 2
+        rest = [train.samples[i] for i in order[half:]]
+        return cls(
+            train,
+            [train.samples[i] for i in order[:half][:most]],
+            [*val.samples, *rest][:most],
+        )
+
+    def pixels(self, sample: Sample) -> Any:
+        """Read an image."""
+        return select_pixels(read_image(sample.image), channel=self.dataset.channel)
+
+
+def candidates_of(model: Model, target: Target, side: float) -> list[Candidate]:
+    """Look at all tiles of the images to review."""
+    found: list[Candidate] = []
+    for sample in target.pool:
+        found += drain(
+            iter_candidates(
+                model, target.pixels(sample), image=sample.stem, side_px=side,
+                diameter_px=target.dataset.diameter_px,
+            )
+        )  # fmt: skip
+    return found
+
+
+def in_random_order(target: Target, side: float, seed: int) -> list[Tile]:
+    """All tiles of all images, in an order of chance."""
+    found = [
+        Tile(sample.stem, window)
+        for sample in target.pool
+        for window in tiles(target.pixels(sample).shape[:2], side)
+    ]
+    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
+
+
+def in_suggested_order(model: Model, target: Target, side: float, most: int) -> list[Tile]:
+    """Tiles as they are suggested for the start model."""
+    chosen = suggest(candidates_of(model, target, side), most)
+    return [Tile(one.image, one.window) for one in chosen]
+
+
+def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Review, learn and test, a row each."""
+    target = Target.read(arguments.data / arguments.target, arguments.images)
+    keep = [read_dataset(arguments.data / name / "val") for name in arguments.keep]
+    if arguments.specialist:
+        model = zoo.load(arguments.specialist)
+        val = read_dataset(arguments.data / arguments.target / "val")
+        yield {
+            "target": arguments.target, "start": arguments.specialist, "order": "specialist",
+            "labels": "", "seed": "", "regions": "", **score(model, val, val.samples).row(),
+        }  # fmt: skip
+    for start in arguments.start:
+        model = zoo.load(start)
+        named = {"target": arguments.target, "start": Path(start).name}
+        before = count_all(model, keep)
+        yield named | {
+            "order": "", "labels": "", "seed": "", "regions": 0,
+            **score(model, target.dataset, target.test).row(),
+        }  # fmt: skip
+        for order in arguments.orders:
+            for seed in range(arguments.seeds if order == "random" else 1):
+                most = max(arguments.regions)
+                line = (
+                    in_random_order(target, arguments.side, seed)
+                    if order == "random"
+                    else in_suggested_order(model, target, arguments.side, most)
+                )
+                for labels in arguments.labels:
+                    for number in arguments.regions:
+                        biologist = Biologist(target.dataset, target.pool, model)
+                        made, seconds, (cells, corrected) = learn_from(
+                            biologist, line[:number], stated=labels == "stated", seed=seed
+                        )
+                        after = count_all(made.model, keep)
+                        yield named | {
+                            "order": order, "labels": labels, "seed": seed, "regions": number,
+                            "cells": cells, "corrected": corrected,
+                            **score(made.model, target.dataset, target.test).row(),
+                            "helped": made.helped, "seconds": round(seconds, 1),
+                            "steps": made.model.record.training["steps"],
+                            "kept_before": _told(before), "kept_after": _told(after),
+                        }  # fmt: skip
+
+
+def _told(errors: dict[str, float]) -> str:
+    return "; ".join(f"{name} {error:.2f}" for name, error in errors.items())
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def main() -> None:
+    """Measure, or draw what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--target", default="")
+    parser.add_argument("--start", action="append", default=[])
+    parser.add_argument("--specialist", default="")
+    parser.add_argument(
+        "--regions", type=lambda t: [int(n) for n in _words(t)], default=[2, 3, 5, 10]
+    )
+    parser.add_argument("--orders", type=_words, default=["random", "suggested"])
+    parser.add_argument("--labels", type=_words, default=["dots"])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--side", type=float, default=256.0)
+    parser.add_argument("--keep", action="append", default=[])
+    parser.add_argument("--out", type=Path, default=Path("loop.csv"))
+    parser.add_argument("--plot", type=Path, help="draw DATA, a CSV, into this PNG, and print it")
+    arguments = parser.parse_args()
+    if arguments.plot is not None:
+        draw(arguments.data, arguments.plot)
+        print(table(arguments.data))
+        return
+    fresh = not arguments.out.exists()
+    with arguments.out.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS, restval="")
+        if fresh:
+            writer.writeheader()
+        for row in rows_of(arguments):
+            writer.writerow({k: _short(v) for k, v in row.items()})
+            file.flush()
+            print({k: _short(v) for k, v in row.items() if k in FIELDS[1:12]}, flush=True)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The results as curves and as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+
+__all__ = ["draw", "table"]
+
+COLOURS = {"random": "#999999", "suggested": "#0072b2"}
+MARKS = {"dots": "o", "stated": "s"}
+
+
+def draw(csv: Path, png: Path) -> None:
+    """Error of the count against corrected regions: a panel a target and start."""
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = pd.read_csv(csv, keep_default_na=False)
+    runs = rows[rows["order"] != "specialist"]
+    panels = list(dict.fromkeys(zip(runs["target"], runs["start"], strict=True)))
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(4.2 * columns, 3.2 * lines), squeeze=False, layout="constrained"
+    )
+    for axis, (target, start) in zip(axes.flat, panels, strict=False):
+        own = runs[(runs["target"] == target) & (runs["start"] == start)]
+        before = float(own[own["regions"].astype(str) == "0"]["mae"].iloc[0])
+        for (order, labels), part in own[own["order"] != ""].groupby(["order", "labels"]):
+            curve = part.astype({"regions": int, "mae": float}).groupby("regions")["mae"].mean()
+            axis.plot(
+                [0, *curve.index], [before, *curve], MARKS[labels] + "-", color=COLOURS[order],
+                mfc="none" if labels == "stated" else None,
+                label=f"{order}, {'dots' if labels == 'dots' else 'stated counts'}",
+            )  # fmt: skip
+        axis.axhline(0.4 * before, color="#d55e00", lw=0.8, ls=":")
+        axis.axhline(0.25 * before, color="#d55e00", lw=0.8, ls="--")
+        axis.set(title=f"{target}, from {start}", ylim=(0, None))
+        axis.set_xlabel("corrected regions")
+        axis.set_ylabel("mean absolute error (cells)")
+        axis.legend(fontsize=7)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    figure.savefig(png, dpi=110)
+
+
+def table(csv: Path) -> str:
+    """Markdown: the error after so many regions, in cells and as a share of the start's."""
+    rows = pd.read_csv(csv, keep_default_na=False)
+    numbers = sorted({int(n) for n in rows["regions"] if str(n).isdigit() and int(n)})
+    head = ["target", "start", "order", "labels", "start's error", *map(str, numbers), "covered"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for (target, start), own in rows.groupby(["target", "start"], sort=False):
+        if (own["order"] == "specialist").any():
+            one = own.iloc[0]
+            cells = [target, start, "trained on it", "", f"{float(one['mae']):.1f}"]
+            lines.append("| " + " | ".join([*cells, *[""] * (len(numbers) + 1)]) + " |")
+            continue
+        before = float(own[own["regions"].astype(str) == "0"]["mae"].iloc[0])
+        for (order, labels), part in own[own["order"] != ""].groupby(["order", "labels"]):
+            part = part.astype({"regions": int, "mae": float, "covered": int, "n": int})
+            mean = part.groupby("regions")["mae"].mean()
+            shown = [
+                f"{mean[n]:.1f} ({mean[n] / before:.0%})" if n in mean else "" for n in numbers
+            ]
+            covered = f"{part['covered'].sum()} of {part['n'].sum()}"
+            cells = [target, start, order, labels, f"{before:.1f}", *shown, covered]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
