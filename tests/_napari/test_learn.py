@@ -19,6 +19,7 @@ from celltally._napari import counting, learn_follow, learning, model_section
 from celltally._napari.learn import LearnWidget
 from celltally._napari.learn_curve import LEVEL, LossCurve
 from celltally._napari.learn_examples import AFTER, BEFORE, TRUE
+from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_words import EMPTY
 from celltally._napari.learning import Learnt
 from celltally.errors import UserError
@@ -201,7 +202,7 @@ def test_it_shows_what_was_reviewed_and_proposes_a_name(learn):
     assert "1 region with only a stated count" in learn.material.words.text()
     assert learn.material.model.text() == "fake"
     assert learn.material.name == "fake – wells"
-    assert learn.problem() is None
+    assert learn.material.problem() is None
     assert learn.run.run.button.isEnabled()
 
 
@@ -215,11 +216,11 @@ def test_it_lies_beside_tally(learn, viewer, until):
 def test_it_opens_tally_where_it_is_closed(fake, viewer, manifest, open_learn, reviewed, click,
                                            until):  # fmt: skip
     widget = open_learn(reviewed)
-    assert "Tally" in widget.problem()
+    assert "Tally" in widget.material.problem()
     assert not widget.run.run.button.isEnabled()
     click(widget.material.tally_button)
     until(lambda: widget.material.parent_record is not None)
-    assert widget.problem() is None
+    assert widget.material.problem() is None
     assert not widget.material.tally_button.isVisible()
 
 
@@ -249,7 +250,7 @@ def test_a_typed_name_stays_and_is_checked(learn, tally, qtbot, fake):
     assert learn.material.name == "other two"
     edit.selectAll()
     qtbot.keyClick(edit, Qt.Key.Key_Delete)
-    assert "name" in learn.problem()
+    assert "name" in learn.material.problem()
 
 
 def test_what_is_reviewed_meanwhile_comes_in(learn, until):
@@ -479,7 +480,7 @@ def test_go_back_to_an_older_version(learn, tally, fake, make_record, click, unt
     tree = learn.versions.tree
     root = tree.topLevelItem(0)
     assert root.text(0).startswith("fake\n")
-    assert root.child(0).text(0).startswith("child – in use\n")
+    assert root.child(0).text(0).startswith("child\nin use · ")
     tree.setCurrentItem(root.child(0))
     assert not learn.versions.use_button.isEnabled()
     tree.setCurrentItem(root)
@@ -547,7 +548,7 @@ def test_the_job_exports_and_learns(finetuning, reviewed, tiny, from_nothing):
     parent = None if from_nothing else zoo.read_record(tiny)
     with Store(reviewed, read_only=True) as store:
         asked = learning.Asked(store, "new", parent, project="wells", by=("Ada",), sample="discs")
-        trace = learning.Trace()
+        trace = Trace()
         job = learning.learn_job(asked, trace)
         messages = set()
         while True:
@@ -568,7 +569,7 @@ def test_the_job_exports_and_learns(finetuning, reviewed, tiny, from_nothing):
 def test_a_job_that_is_closed_leaves_nothing(finetuning, reviewed, tiny):
     with Store(reviewed, read_only=True) as store:
         asked = learning.Asked(store, "new", zoo.read_record(tiny))
-        job = learning.learn_job(asked, learning.Trace())
+        job = learning.learn_job(asked, Trace())
         while next(job).total != 1000:
             pass
         job.close()
@@ -580,7 +581,7 @@ def test_the_job_waits_until_all_is_saved(finetuning, reviewed, tiny):
     with Store(reviewed, read_only=True) as store:
         answers = iter([False, False, True])
         asked = learning.Asked(store, "new", zoo.read_record(tiny), saved=lambda: next(answers))
-        job = learning.learn_job(asked, learning.Trace())
+        job = learning.learn_job(asked, Trace())
         assert [next(job).message[:7] for _ in range(3)] == ["waiting", "waiting", "reading"]
         job.close()
 
@@ -630,7 +631,7 @@ def test_it_really_learns(quick, viewer, tally, open_learn, reviewed, click, unt
     root = learn.versions.tree.topLevelItem(0)
     assert root.text(0).startswith("tiny\n")
     until(lambda: root.childCount() == 1)
-    assert root.child(0).text(0).startswith("tiny – wells – in use\n")
+    assert root.child(0).text(0).startswith("tiny – wells\nin use · ")
     assert (at_home / "tiny" / "model.json").read_bytes() == before
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from celltally._napari import learn_words as words
 from celltally._napari.learn_curve import MOST_POINTS, thinned
+from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_versions import (
     family,
     version_details,
     version_error,
     version_lines,
 )
-from celltally._napari.learning import Trace
 from celltally.lineage import lineages
 from celltally.project.teaching import Teaching
 from celltally.record import Learned
@@ -185,8 +185,8 @@ def test_a_parent_that_is_gone_is_shown(make_record):
 def test_what_a_version_says(make_record):
     (child,) = lineages([make_record(name="child", sha256="bb", learned=LEARNED)])
     assert version_lines(child, in_use=True) == (
-        "child – in use",
-        "2026-02-03, by Ada",
+        "child",
+        "in use · 2026-02-03, by Ada",
         "5 regions, 1 stated, 120 dots",
     )
     assert version_error(child) == "5.2 → 1.9"
@@ -194,7 +194,7 @@ def test_what_a_version_says(make_record):
     assert "14 dots corrected" in details
     assert "It helped: off by 5.2 → 1.9 cells a region" in details
     (plain,) = lineages([make_record(created="2026-01-02")])
-    assert version_lines(plain, in_use=False) == ("fake", "trained on 3 images of 1 data set")
+    assert version_lines(plain, in_use=False) == ("fake", "3 images of 1 data set")
     assert version_error(plain) == ""
 
 

@@ -13,7 +13,7 @@ from npe2 import PluginManifest
 import celltally
 from celltally._napari import preload, sample_data
 from celltally._napari.demo import canvas_is_drawn
-from celltally._napari.preload import preload_torch, without_collecting
+from celltally._napari.preload import collect_again, preload_torch, without_collecting
 
 MANIFEST = PluginManifest.from_file(Path(celltally.__file__).parent / "napari.yaml")
 
@@ -72,6 +72,9 @@ def test_imports_are_not_held_up_by_collecting_garbage():
             if raises:
                 raise ValueError
         assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+        collect_again()
+        assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.gui

@@ -19,8 +19,9 @@ from celltally._napari.learn_material_section import MaterialSection
 from celltally._napari.learn_new_dialog import NewModelDialog
 from celltally._napari.learn_outcome_section import OutcomeSection
 from celltally._napari.learn_run_section import LearnCurves, LearnRunSection
+from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_versions_section import VersionsSection
-from celltally._napari.learning import Asked, Learnt, Trace
+from celltally._napari.learning import Asked, Learnt
 from celltally._napari.model_section import ModelSection
 from celltally._napari.saving import saving_of
 from celltally.record import ModelRecord
@@ -111,10 +112,6 @@ class LearnWidget(Docked):
         """Whether a model learns."""
         return self._job is not None
 
-    def problem(self) -> str | None:
-        """Say what keeps from learning, or None."""
-        return self.material.problem()
-
     def _show_material(self) -> None:
         self.material.show_material(self.follow.material, self.saving.name)
         self._refresh()
@@ -136,7 +133,7 @@ class LearnWidget(Docked):
         self.material.show_running(False)
         for part in (self.material, self.run):
             part.setVisible(self.learnt is None)
-        problem, new_problem = self.problem(), self.material.problem_of_new()
+        problem, new_problem = self.material.problem(), self.material.problem_of_new()
         # Of a name only: what else keeps from it the section says itself.
         of_name = new_problem is None and self.material.parent_record is not None
         said = problem if problem is not None and of_name else self._said
@@ -156,7 +153,7 @@ class LearnWidget(Docked):
 
     def start(self) -> None:
         """Learn from what was reviewed; nothing is begun on bad input."""
-        if self.problem() is None:
+        if self.material.problem() is None:
             self._start(self.material.name, parent=self.material.parent_record)
         else:
             self._refresh()
@@ -244,7 +241,6 @@ class LearnWidget(Docked):
             lambda: learning.keep_job(learnt, name),
             on_done=self._kept,
             on_failed=self._not_kept,
-            on_cancelled=lambda: self._not_kept(None),
         )
 
     def discard(self) -> None:
@@ -252,9 +248,9 @@ class LearnWidget(Docked):
         if self._keeping is None and self.learnt is not None:
             self._decided("Discarded: nothing was changed.")
 
-    def _not_kept(self, error: Exception | None) -> None:
+    def _not_kept(self, error: Exception) -> None:
         self._keeping = None
-        self.outcome.show_ready("" if error is None else sentence(error))
+        self.outcome.show_ready(sentence(error))
 
     def _kept(self, record: ModelRecord) -> None:
         self._keeping = None

@@ -120,7 +120,7 @@ def _cross(painter: QPainter, at: QPointF) -> None:
 def _disc(painter: QPainter, at: QPointF) -> None:
     painter.setPen(QPen(_DARK, 1.0))
     painter.setBrush(AFTER)
-    painter.drawEllipse(at, 2.7, 2.7)
+    painter.drawEllipse(at, 3.0, 3.0)
     painter.setBrush(Qt.BrushStyle.NoBrush)
 
 

@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from celltally._napari.controls import hint, wrapped
 from celltally._napari.count_section import PRIMARY
 from celltally._napari.learn_curve import LossCurve
+from celltally._napari.learn_trace import Curves
 from celltally._napari.learn_words import left_words
-from celltally._napari.learning import Curves
 from celltally._napari.run_section import RunSection
 from celltally.types import Progress
 

@@ -64,14 +64,15 @@ def version_lines(version: Version, *, in_use: bool) -> tuple[str, ...]:
     record = version.record
     if record is None:
         return f"{version.sha256[:8]} (gone)", "not among your models any more"
-    name = f"{record.name}{' – in use' if in_use else '' if version.there else ' (gone)'}"
-    learned = record.learned
+    learned, used = record.learned, "in use · " if in_use else ""
+    name = record.name if version.there else f"{record.name} (gone)"
     if learned is None:
-        return name, origin_of(record)
-    made = f"{learned.date[:10]}{', by ' if learned.by else ''}{', '.join(learned.by)}"
+        return name, f"{used}{origin_of(record).removeprefix('trained on ')}"
+    by = f", by {', '.join(learned.by)}" if learned.by else ""
     stated = f", {learned.stated} stated" if learned.stated else ""
     plural = "s" * (learned.regions != 1)
-    return name, made, f"{learned.regions} region{plural}{stated}, {learned.dots} dots"
+    lesson = f"{learned.regions} region{plural}{stated}, {learned.dots} dots"
+    return name, f"{used}{learned.date[:10]}{by}", lesson
 
 
 def version_error(version: Version) -> str:

@@ -106,9 +106,6 @@ class VersionsSection(Section):
         item.setData(0, _RECORD, version.record)
         for column in (0, 1):
             item.setToolTip(column, version_details(version))
-        font = item.font(0)
-        font.setBold(in_use)
-        item.setFont(0, font)
         if not version.there:  # disabled it would disable its children, too
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)
             item.setForeground(0, GONE)
