@@ -2,7 +2,7 @@ r"""How many corrected regions a model needs to count what it has never seen.
 
     python benchmarks/human_in_the_loop.py DATA --target mbm --start nuclei-fluorescence \
         [--regions 2,3,5,10] [--orders random,suggested] [--labels dots,stated] [--seeds 2]
-        [--images 24] [--side 256] [--keep SET …] [--out loop.csv]
+        [--steps 100] [--images 24] [--side 256] [--keep SET …] [--out loop.csv]
 
 ``DATA`` holds data set folders with the parts ``train`` and ``val``. A simulated biologist reviews
 tiles of half of the target's ``train`` with its true dots; the model learns from them once, from
@@ -129,7 +129,11 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     for number in arguments.regions:
                         biologist = Biologist(target.dataset, target.pool, model)
                         made, seconds, (cells, corrected) = learn_from(
-                            biologist, line[:number], stated=labels == "stated", seed=seed
+                            biologist,
+                            line[:number],
+                            stated=labels == "stated",
+                            seed=seed,
+                            steps=arguments.steps,
                         )
                         after = count_all(made.model, keep)
                         yield named | {
@@ -163,6 +167,7 @@ def main() -> None:
     parser.add_argument("--orders", type=_words, default=["random", "suggested"])
     parser.add_argument("--labels", type=_words, default=["dots"])
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=100, help="0: as long as usually")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--side", type=float, default=256.0)
     parser.add_argument("--keep", action="append", default=[])

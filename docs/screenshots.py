@@ -53,6 +53,7 @@ def main() -> None:
     blind_sample(IMAGES / "audit-region.png")
     region_sample(IMAGES / "regions.png")
     study_sample(IMAGES)
+    learn_sample(IMAGES / "learn.png")
     film_sample(IMAGES / "film.png")
 
 
@@ -184,6 +185,83 @@ def study_sample(folder: Path) -> None:
         wait(lambda: study.dialog is None, 60)
         viewer.close()
     del os.environ["XDG_DATA_HOME"]
+
+
+def learn_sample(path: Path, small: Path | None = None) -> None:
+    """Photograph what came of learning from six quarters of two sample images.
+
+    In the place of a person's dots stand those of a model that was made for these cells.
+    """
+    from celltally._napari.demo import open_sample_window, photograph, wait
+    from celltally.learn import finetune
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        os.environ["XDG_DATA_HOME"] = home
+        seconds, finetune.SECONDS = finetune.SECONDS, {"cpu": 15.0, "cuda": 2.5}
+        viewer, widget = open_sample_window((1600, 1000))
+        viewer.layers.clear()
+        project = Path(home) / "Seeding test.celltally"
+        first = review_quarters(project, Path(home))
+        viewer.open(str(first))
+        widget.saving.open(project)
+        names = widget.model.model_box
+        wait(lambda: not widget.model.loading, 120)
+        names.setCurrentIndex(names.findText("nuclei-fluorescence"))
+        _, learn = viewer.window.add_plugin_dock_widget("celltally", "Learn")
+        wait(lambda: learn.material.problem() is None, 60)
+        learn.run.run.button.click()
+        wait(lambda: not learn.running, 600)
+        wait(lambda: False, 1)
+        viewer.reset_view()
+        photograph(viewer, path)
+        if small is not None:
+            viewer.window.resize(1280, 800)
+            wait(lambda: False, 0.5)
+            photograph(viewer, small)
+        viewer.close()
+        finetune.SECONDS = seconds
+    del os.environ["XDG_DATA_HOME"]
+
+
+def review_quarters(project: Path, folder: Path) -> Path:
+    """Make a project of eight quarters, six reviewed and two audited; return the first's file."""
+    import numpy as np
+    import tifffile
+
+    from celltally import zoo
+    from celltally._napari.sample_data import sample_path
+    from celltally.density import dots_from_prediction
+    from celltally.density.peaks import threshold_for_count
+    from celltally.io import read_image
+    from celltally.predict import predict
+    from celltally.project import images, work
+    from celltally.project.edits import Edit, diff_dots, diff_regions
+    from celltally.project.store import Store
+    from celltally.types import Dots, Region
+
+    model, corners = zoo.load("u2os-hoechst"), np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
+    files = []
+    with Store(project, author="Ada") as store:
+        for i in range(8):
+            pixels = read_image(sample_path(f"u2os-hoechst-{1 + i % 2}")).data[:]
+            top, left = 260 * (i // 2 // 2), 348 * (i // 2 % 2)
+            quarter = pixels[top : top + 260, left : left + 348]
+            files.append(folder / f"field_{i + 1}.tif")
+            tifffile.imwrite(files[-1], quarter)
+            found = predict(model, quarter, diameter_px=26.0)
+            dots = dots_from_prediction(found, -np.inf)
+            dots = dots[dots.score >= threshold_for_count(dots.score, found.count)]
+            state = np.where(np.arange(len(dots)) % 4 == 0, "added", "confirmed").astype(np.str_)
+            inner = np.clip(dots.yx, 0, np.array(quarter.shape) - 1.0)
+            set_by_hand = Dots.new(inner, state=state)
+            kind = "audit" if i in (3, 6) else "reviewed"
+            region = Region(corners * (210, 280) + 20, kind)
+            number = images.register(
+                store, name=files[-1].name, path=files[-1], shape=quarter.shape
+            )
+            changes = (*diff_dots(Dots.new(), set_by_hand), *diff_regions((), [region]))
+            work.record(store, number, Edit("draw", changes))
+    return files[0]
 
 
 def count_quarters(store: Any, folder: Path) -> None:

@@ -82,7 +82,7 @@ class FakeLearning:
                 self.model, (compared("kept back", 7.0, 1.0), compared("audit", 5.0, 2.0)),
                 self.helped, said, tuple(example(i) for i in range(5)),
             )  # fmt: skip
-            return Learnt(tuned, asked.name, self.missing)
+            return Learnt(tuned, asked.name, asked.parent is None, self.missing)
         finally:
             self.closed = True
 
@@ -513,6 +513,9 @@ def test_a_new_model_is_asked_for_and_trained(learn, fake, click, qtbot, until):
     assert (asked.name, asked.parent, asked.sample) == ("pollen", None, "Pollen on a slide")
     assert asked.minutes == 2.0
     assert learn.outcome.name_edit.text() == "pollen"
+    assert learn.outcome.title.text() == "How well it counts"
+    assert learn.outcome.figures.text().splitlines()[0] == "Kept-back regions: off by 1.0 cells"
+    assert learn.outcome.examples.views[0].caption == "you\xa021 · it\xa020"
 
 
 # ---- the job ----
@@ -521,7 +524,7 @@ def test_a_new_model_is_asked_for_and_trained(learn, fake, click, qtbot, until):
 @pytest.fixture
 def finetuning(monkeypatch, tiny_model, at_home):
     """Learning itself, replaced by what looks at the data set only."""
-    from celltally.learn import finetune
+    from celltally.learn import finetune, new_model
 
     seen = SimpleNamespace(model=None, folders=None, images=None, options=None, closed=False)
 
@@ -537,9 +540,8 @@ def finetuning(monkeypatch, tiny_model, at_home):
 
     monkeypatch.setattr(finetune, "iter_finetune", fake)
     monkeypatch.setattr(
-        finetune, "iter_new_model", lambda data, **options: fake(None, data, **options),
-        raising=False,
-    )  # fmt: skip
+        new_model, "iter_new_model", lambda data, **options: fake(None, data, **options)
+    )
     return seen
 
 
@@ -560,6 +562,8 @@ def test_the_job_exports_and_learns(finetuning, reviewed, tiny, from_nothing):
     assert result.name == "new"
     assert finetuning.images == [f"well_{i}.png" for i in range(4)]
     assert finetuning.options["name"] == "new"
+    assert finetuning.options["by"] == ("Ada",)
+    assert result.from_nothing == from_nothing
     assert (finetuning.model is None) == from_nothing
     assert not finetuning.folders[0].exists()  # and the data set is gone
     assert len(trace.curves().loss) == 1000

@@ -106,8 +106,11 @@ def test_before_and_after_in_words():
         judge="kept back", regions=[1, 2, 3], images=2, mae_before=5.21, mae_after=1.9
     )
     assert words.compared_line(compared) == "Kept-back regions: off by 5.2 → 1.9 cells"
+    alone = words.compared_line(compared, from_nothing=True)
+    assert alone == "Kept-back regions: off by 1.9 cells"
     example = SimpleNamespace(counted=21.0, before=13.7, after=20.2)
     assert words.example_caption(example) == "you\xa021 · before\xa014\xa0→\xa0after\xa020"
+    assert words.example_caption(example, from_nothing=True) == "you\xa021 · it\xa020"
 
 
 def test_every_step_is_traced():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +45,18 @@ class ExampleView(QWidget):
     ----------
     example
         The place.
+    caption
+        Its counts in words.
     """
 
-    def __init__(self, example: Example) -> None:
+    def __init__(self, example: Example, caption: str) -> None:
         super().__init__()
-        self.example = example
+        self.example, self.caption = example, caption
         self._image = image_of_pixels(example.pixels)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumSize(SIDE, SIDE)
-        self.setAccessibleName(example_caption(example))
-        self.setToolTip(f"{example.image}: {example_caption(example)}")
+        self.setAccessibleName(caption)
+        self.setToolTip(f"{example.image}: {caption}. Click: larger")
 
     def sizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
         """Return the size that is best: as wide as there is room."""
@@ -127,12 +129,19 @@ def _disc(painter: QPainter, at: QPointF) -> None:
 class _Key(QWidget):
     """Says which symbol is whose."""
 
-    ENTRIES = (("you", _ring), ("before", _cross), ("after", _disc))
-
     def __init__(self) -> None:
         super().__init__()
         self.setFixedHeight(20)
-        self.setAccessibleName("ring: you, cross: before, disc: after")
+        self.entries: tuple[tuple[str, Any], ...] = ()
+        self.show_models(from_nothing=False)
+
+    def show_models(self, *, from_nothing: bool) -> None:
+        """Know whose dots there are: a model from nothing has none before it."""
+        rest = (("it", _disc),) if from_nothing else (("before", _cross), ("after", _disc))
+        self.entries = (("you", _ring), *rest)
+        names = {_ring: "ring", _cross: "cross", _disc: "disc"}
+        self.setAccessibleName(", ".join(f"{names[draw]}: {name}" for name, draw in self.entries))
+        self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802  (Qt's name)
         """Draw the symbols with their words, on the dark ground of a picture."""
@@ -141,7 +150,7 @@ class _Key(QWidget):
         painter.fillRect(self.rect(), _DARK)
         metrics, x = self.fontMetrics(), 14.0
         base = (self.height() + metrics.ascent() - metrics.descent()) / 2
-        for name, draw in self.ENTRIES:
+        for name, draw in self.entries:
             draw(painter, QPointF(x, self.height() / 2))
             painter.setPen(TRUE)
             painter.drawText(QPointF(x + 11, base), name)
@@ -171,21 +180,34 @@ class Examples(QWidget):
         column.addWidget(self.key)
         column.addLayout(self.grid)
 
-    def show_examples(self, examples: Sequence[Example]) -> None:
-        """Show places, the first ones of more; nothing at all where there are none."""
+    def show_examples(self, examples: Sequence[Example], *, from_nothing: bool = False) -> None:
+        """Show places, the first ones of more; nothing at all where there are none.
+
+        Parameters
+        ----------
+        examples
+            The places.
+        from_nothing
+            Whether there was no model before.
+        """
+        self.title.setText("Places" if from_nothing else "Where the count changed most")
+        self.key.show_models(from_nothing=from_nothing)
         for cell in self._cells:
             self.grid.removeWidget(cell)
             cell.hide()
             cell.deleteLater()
         self._cells, self._large = [], None
-        self.views = [ExampleView(example) for example in examples[:MOST]]
+        self.views = [
+            ExampleView(example, example_caption(example, from_nothing=from_nothing))
+            for example in examples[:MOST]
+        ]
         for view in self.views:
             cell = QWidget()
             rows = QVBoxLayout(cell)
             rows.setContentsMargins(0, 0, 0, 0)
             rows.setSpacing(1)
             rows.addWidget(view)
-            rows.addWidget(wrapped(example_caption(view.example)))
+            rows.addWidget(wrapped(view.caption))
             rows.addStretch(1)
             self._cells.append(cell)
         self._arrange()

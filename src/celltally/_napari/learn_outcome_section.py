@@ -61,13 +61,16 @@ class OutcomeSection(Section):
         )
         first, *rest = tuned.sentences or ("",)
         hint(self.verdict, _ended(first))
-        hint(self.figures, "\n".join(map(compared_line, tuned.compared)))
+        first_one = learnt.from_nothing
+        self.title.setText("How well it counts" if first_one else "Before and after")
+        lines = [compared_line(one, from_nothing=first_one) for one in tuned.compared]
+        hint(self.figures, "\n".join(lines))
         hint(self.sentences, "\n".join(map(_ended, rest)))
         hint(self.missing, "\n".join(f"Left out: {_ended(said)}" for said in learnt.missing))
         hint(self.undecided, _KEPT_NOT)
         self.name_edit.setText(learnt.name)
         self.name_edit.setCursorPosition(0)
-        self.examples.show_examples(tuned.examples)
+        self.examples.show_examples(tuned.examples, from_nothing=first_one)
         self.show_ready()
         self.setVisible(True)
 

@@ -142,15 +142,26 @@ def minutes_words(minutes: float) -> str:
     return f"It takes about {minutes:g} min{'' if minutes == 1 else 's'}; you can cancel any time."
 
 
-def compared_line(compared: Compared) -> str:
-    """Give errors before and after, on regions of one kind: a short line."""
+def compared_line(compared: Compared, *, from_nothing: bool = False) -> str:
+    """Give errors before and after, on regions of one kind: a short line.
+
+    Parameters
+    ----------
+    compared
+        The regions.
+    from_nothing
+        Whether there was no model before.
+    """
     kind = "Kept-back" if compared.judge == "kept back" else "Audit"
-    return f"{kind} regions: off by {_off(compared.mae_before)} → {_off(compared.mae_after)} cells"
+    before = "" if from_nothing else f"{_off(compared.mae_before)} → "
+    return f"{kind} regions: off by {before}{_off(compared.mae_after)} cells"
 
 
-def example_caption(example: Example) -> str:
+def example_caption(example: Example, *, from_nothing: bool = False) -> str:
     """``you 21 · before 14 → after 20``."""
     number = texts.number
+    if from_nothing:
+        return f"you\xa0{number(example.counted)} · it\xa0{number(example.after)}"
     # Where there is no room for all of it, the line breaks behind the first part.
     return (
         f"you\xa0{number(example.counted)} · before\xa0{number(example.before)}\xa0→"

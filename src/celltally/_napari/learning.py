@@ -137,12 +137,15 @@ class Learnt:
         The new model, not saved yet, and how it compares.
     name
         What it is to be called.
+    from_nothing
+        Whether there is no model that it was made from.
     missing
         Sentences on images that could not teach.
     """
 
     tuned: FineTuned
     name: str
+    from_nothing: bool = False
     missing: tuple[str, ...] = ()
 
 
@@ -180,22 +183,19 @@ def learn_job(asked: Asked, trace: Trace) -> Generator[Progress, None, Learnt]:
             tuned = yield from _traced(_learning(asked, data), trace)
         finally:
             collect_again()
-    return Learnt(tuned, asked.name, exported.missing)
+    return Learnt(tuned, asked.name, asked.parent is None, exported.missing)
 
 
 def _learning(asked: Asked, data: Path) -> Generator[Progress, None, FineTuned]:
+    whose: dict[str, Any] = {"name": asked.name, "project": asked.project, "by": asked.by}
     with without_collecting():
         from celltally import zoo
-        from celltally.learn import finetune
+        from celltally.learn import finetune, new_model
 
     if asked.parent is None:
-        return finetune.iter_new_model(
-            [data], name=asked.name, sample=asked.sample, minutes=asked.minutes
-        )
+        return new_model.iter_new_model([data], sample=asked.sample, minutes=asked.minutes, **whose)
     model = zoo.load(asked.parent.path or asked.parent.name)
-    return finetune.iter_finetune(
-        model, [data], name=asked.name, project=asked.project, by=asked.by
-    )
+    return finetune.iter_finetune(model, [data], **whose)
 
 
 def _traced(

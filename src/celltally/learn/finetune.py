@@ -129,7 +129,7 @@ class _Finetuning:
         _check(self.model)
         nominal, network = self.model.diameter_px, self.model.network
         images, notes = yield from iter_reviewed(data, nominal)
-        plan = make_region_plan(images, self.seed)
+        plan = make_region_plan(images, self.seed, taught=self.model.record.taught_by)
         where: dict[str, Any] = {
             "nominal_px": nominal, "stride": network.stride, "multiple": network.multiple,
         }  # fmt: skip

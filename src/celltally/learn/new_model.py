@@ -106,7 +106,7 @@ def iter_new_model(
     if problem := check_diameter(nominal):
         raise UserError(problem)
     images, notes = yield from iter_reviewed(data, nominal)
-    plan = make_region_plan(images, seed)
+    plan = make_region_plan(images, seed, taught=() if start is None else start.record.taught_by)
     where: dict[str, Any] = {
         "nominal_px": nominal, "stride": net.stride, "multiple": net.multiple,
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from celltally.learn.data import Dataset, Sample
 from celltally.learn.outcome import Judge
 from celltally.learn.regions.reviewed import ReviewedImage, region_count
 from celltally.learn.regions.windows import Window, teaching_windows, windows_of
+from celltally.learn.seen import image_hash
 from celltally.types import Region
 
 __all__ = ["RegionPlan", "make_region_plan"]
@@ -120,11 +121,23 @@ class RegionPlan:
         return list(found.values())
 
 
-def make_region_plan(images: Sequence[ReviewedImage], seed: int) -> RegionPlan:
+def make_region_plan(
+    images: Sequence[ReviewedImage], seed: int, *, taught: Collection[str] = ()
+) -> RegionPlan:
     """Keep back about a fifth of the reviewed regions, image by image.
 
     With regions of fewer than three independent groups all of them teach: one of two would be
     too much to do without.
+
+    Parameters
+    ----------
+    images
+        What was reviewed.
+    seed
+        Chooses what is kept back.
+    taught
+        Hashes of images (``seen.image_hash``) that the model has learned from before: they
+        cannot judge it, and teach again.
 
     Raises
     ------
@@ -142,10 +155,11 @@ def make_region_plan(images: Sequence[ReviewedImage], seed: int) -> RegionPlan:
         n = sum(len(i.teaching) for i in teachers)
         raise UserError(
             f"no cell was found in {'any of ' if n > 1 else ''}the {n} reviewed "
-            f"region{'s' * (n > 1)}, and a model that learned from these alone would count nothing "
-            "any more; review a region with cells as well"
+            f"region{'s' * (n > 1)} ({'such as ' if n > 1 else ''}in "
+            f"{teachers[0].sample.image.name}), and a model that learned from these alone would "
+            "count nothing any more; review a region with cells as well"
         )
-    kept = _kept_back(teachers, seed)
+    kept = _kept_back(teachers, seed, taught)
     return RegionPlan(
         tuple(image for image in teachers if image.sample.group not in kept),
         tuple(image for image in teachers if image.sample.group in kept),
@@ -153,8 +167,11 @@ def make_region_plan(images: Sequence[ReviewedImage], seed: int) -> RegionPlan:
     )
 
 
-def _kept_back(teachers: Sequence[ReviewedImage], seed: int) -> set[str]:
-    """Choose groups that are kept back; those with cells, and never most of the regions."""
+def _kept_back(teachers: Sequence[ReviewedImage], seed: int, taught: Collection[str]) -> set[str]:
+    """Choose groups that are kept back; those with cells, and never most of the regions.
+
+    Nor all of those with cells, or groups that have taught before.
+    """
     groups: dict[str, list[ReviewedImage]] = {}
     for image in teachers:
         groups.setdefault(image.sample.group, []).append(image)
@@ -164,12 +181,16 @@ def _kept_back(teachers: Sequence[ReviewedImage], seed: int) -> set[str]:
     wanted = max(1, round(KEPT * total))
     names = sorted(groups)
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    barred = {i.sample.group for i in teachers if taught and image_hash(i.sample) in taught}
+    cells = {
+        n: sum(region_count(i, r) for i in own for r in i.teaching) for n, own in groups.items()
+    }
     kept: set[str] = set()
     held = 0
     for name in order:
         own = sum(len(i.teaching) for i in groups[name])
-        cells = sum(region_count(i, r) for i in groups[name] for r in i.teaching)
-        if cells and held + own <= max(wanted, total // 3):
+        left = sum(cells[other] for other in groups if other not in {name, *kept})
+        if cells[name] and left and name not in barred and held + own <= max(wanted, total // 3):
             kept.add(name)
             held += own
         if held >= wanted:

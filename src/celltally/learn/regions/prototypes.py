@@ -1,8 +1,7 @@
 """Prototypes for cells that look like none of those that a network has.
 
-Where the dots of a reviewed region are less similar to every cell prototype than nearly all
-cells of the replay are, the network has nothing to compare them with. Some of these cells
-become prototypes, each as unlike the others as can be, and as many places where there is no
+Where many of the reviewed cells are less similar to every cell prototype than nearly all
+cells of the replay are, the network has nothing to compare them with. Some of them become prototypes, each as unlike the others as can be, and as many places where there is no
 cell. They weigh nothing until the network has learned what they are worth, and lie on real cells
 of the user's again when it has.
 """
@@ -28,7 +27,10 @@ MOST, STANDS_FOR = 4, 3
 #: Share of the replay's cells that are less similar than what is called unlike.
 UNLIKE = 0.05
 #: The same where there is no replay, as a share of the largest similarity.
-FAINT = 0.35
+FAINT = 0.3
+#: Share of the reviewed cells that must be unlike: a few odd ones are in every image, and
+#: prototypes for them learn these by heart.
+SHARE = 1 / 3
 #: Places of each kind that are looked at, at most.
 LOOKED_AT = 4000
 
@@ -71,7 +73,7 @@ def grow(
         limit = FAINT * float(network.similarities(torch.zeros(1)).max())
     unlike = torch.nonzero(likeness < limit)[:, 0]
     number = min(MOST, len(unlike) // STANDS_FOR, len(background))
-    if not number:
+    if not number or len(unlike) < SHARE * len(cells):
         return network, ()
     new_cells = _spread(cells[unlike], likeness[unlike], number)
     foreign = _likeness(network, background, "background", device)

@@ -32,6 +32,8 @@ LEAST_SIDE = 1.0
 CLOSEST = 1 / 3
 #: Dots nearer to each other than this many diameters are one cell twice.
 DOUBLE = 0.1
+#: Regions with a stated count cannot be divided, and teach up to this side at model scale.
+LARGEST_STATED = 1024
 #: States of dots that a human has changed.
 CORRECTED = ("added", "moved", "removed")
 
@@ -103,25 +105,29 @@ def iter_reviewed(
     Raises
     ------
     UserError
-        For folders that are no data sets, a stated count that cannot be, or dots that lie on
-        each other.
+        For folders that are no data sets, a stated count that cannot be, dots that lie on
+        each other, or where all regions that would teach are left out.
     """
     pairs = [
         (dataset, sample)
-        for dataset in (read_dataset(f, partly=True) for f in dict.fromkeys(folders))
+        for dataset in (
+            read_dataset(f, partly=True) for f in {f.resolve(): f for f in folders}.values()
+        )
         for sample in dataset.samples
     ]
     images, notes = [], []
     for done, (dataset, sample) in enumerate(pairs, start=1):
-        image, note = _read(dataset, sample, nominal_px)
-        notes += [note] if note else []
+        image, left_out = _read(dataset, sample, nominal_px)
+        notes += left_out
         if image.teaching or image.judging:
             images.append(image)
         yield Progress(done, len(pairs), "reading")
+    if notes and not any(image.teaching for image in images):
+        raise UserError(f"{notes[0].removesuffix('.')}, and nothing else was reviewed; review more")
     return images, tuple(notes)
 
 
-def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[ReviewedImage, str]:
+def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[ReviewedImage, list[str]]:
     pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
     scaled = scaled_image(pixels, dataset.diameter_px, nominal_px)
     height, width = scaled.image_shape
@@ -129,40 +135,68 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
     everything = Dots.new() if sample.dots is None else read_dots(sample.dots)
     dots = Dots.new() if sample.dots is None else sample_dots(sample, scaled.image_shape)
     regions = [] if sample.regions is None else read_regions(sample.regions)
-    known = [r for r in regions if r.by_dots or r.stated is not None]
-    if not known and not any(r.kind == "exclude" for r in regions):
+    excluded = tuple(r for r in regions if r.kind == "exclude")
+    known = [r for r in regions if r.kind != "exclude" and (r.by_dots or r.stated is not None)]
+    if not known and not excluded:
         stated = None if sample.dots is not None else sample.count
         known = [Region(edges, "reviewed", stated=stated, id=sample.stem)]
-    kept, small = [], 0
-    for region in known:
-        area = _shared_area(region.polygon, edges)
-        if area < (LEAST_SIDE * scaled.diameter_px) ** 2:
-            small += 1
-            continue
-        _check_stated(region, area, scaled.diameter_px, sample)
-        kept.append(region)
-    note = ""
-    if small:
-        note = (
-            f"{small} region{'s' * (small != 1)} of {sample.image.name} "
-            f"{'are' if small != 1 else 'is'} smaller than a cell of {scaled.diameter_px:.3g} px, "
-            "and left out"
-        )
+    areas = [_shared_area(region.polygon, edges) for region in known]
+    least = (LEAST_SIDE * scaled.diameter_px) ** 2
+    kept = [region for region, area in zip(known, areas, strict=True) if area >= least]
+    for region, area in zip(known, areas, strict=True):
+        if area >= least:
+            _check_stated(region, area, scaled.diameter_px, sample)
     judging = tuple(r for r in kept if r.kind == "audit")
-    teaching = tuple(r for r in kept if r.kind != "audit")
+    teaching = [r for r in kept if r.kind != "audit"]
+    large = [r for r in teaching if r.stated is not None and _side(r, scaled) > LARGEST_STATED]
+    # What the count of the rest would be is not known.
+    shared = [
+        r
+        for r in teaching
+        if r.stated is not None
+        and any(_shared_area(r.polygon, audit.polygon) > 1.0 for audit in judging)
+    ]
+    notes = [
+        _left_out(
+            len(known) - len(kept), sample, f"smaller than a cell of {scaled.diameter_px:.3g} px"
+        ),
+        _left_out(len(large), sample, "too large to learn from a stated count"),
+        _left_out(
+            len(shared),
+            sample,
+            "reached into by an audit region, so that the stated count of the rest is unknown",
+        ),
+    ]
     for region in (r for r in kept if r.stated is None):
         _check_doubles(dots.yx[inside(dots.yx, region.polygon)], scaled.diameter_px, sample)
+    left_out = {r.id for r in (*large, *shared)}
     touched = np.isin(everything.state, CORRECTED)
     return ReviewedImage(
         dataset=dataset,
         sample=sample,
         scaled=scaled,
-        teaching=teaching,
+        teaching=tuple(r for r in teaching if r.id not in left_out),
         judging=judging,
-        excluded=tuple(r for r in regions if r.kind == "exclude"),
+        excluded=excluded,
         dots=dots,
         corrected=everything.yx[touched],
-    ), note
+    ), [note for note in notes if note]
+
+
+def _left_out(number: int, sample: Sample, why: str) -> str:
+    if not number:
+        return ""
+    more = number > 1
+    return (
+        f"{number} region{'s' * more} of {sample.image.name} {'are' if more else 'is'} {why}, and "
+        "left out."
+    )
+
+
+def _side(region: Region, scaled: ScaledImage) -> float:
+    """Larger side of a region at model scale."""
+    factor = np.array(scaled.shape) / scaled.image_shape
+    return float(((region.polygon.max(axis=0) - region.polygon.min(axis=0)) * factor).max())
 
 
 def _shared_area(polygon: NDArray[np.float64], edges: NDArray[np.float64]) -> float:

@@ -30,8 +30,6 @@ __all__ = ["Source", "Window", "teaching_windows", "windows_of"]
 RIM = 2.0
 #: Side of the largest part of a region, in model-scale pixels: larger regions are divided.
 LARGEST = 320
-#: Regions with a stated count cannot be divided, and may be this large.
-LARGEST_STATED = 1024
 #: How much more a place counts where a human has corrected the model.
 CORRECTED_WEIGHT = 3.0
 #: Deviation of the weight round a corrected dot, in cell diameters.
@@ -172,12 +170,9 @@ def windows_of(
     for region in regions:
         if region.stated is None:
             continue
-        box = sketch.box(region)
-        if max(box[2] - box[0], box[3] - box[1]) * stride > LARGEST_STATED:
-            continue
         share = (sketch.fill(region) & ~closed).astype(np.float32)
         count = region_count(image, region)
-        window = sketch.cut(values, box, np.empty((0, 2)), share, count, count)
+        window = sketch.cut(values, sketch.box(region), np.empty((0, 2)), share, count, count)
         if window is not None:
             found.append(window)
     return found
