@@ -103,6 +103,8 @@ def learn_from(
         work = biologist.review(tiles, folder, stated=stated)
         start = time.perf_counter()
         outcome = drain(
-            iter_finetune(biologist.model, [folder], name="child", seed=seed, fit=fit, steps=steps)
+            iter_finetune(
+                biologist.model, [folder], name="child", seed=seed, fit=fit, steps=steps or None
+            )
         )
         return outcome, time.perf_counter() - start, work

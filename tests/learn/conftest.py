@@ -79,3 +79,19 @@ def rehearsing(tiny_model, prepared_images):
     rng = np.random.default_rng(0)
     stored = make_replay(images, rng, free=["older"], patches=4, side=48)
     return replace(tiny_model, replay=stored)
+
+
+@pytest.fixture
+def windows_in(reviewed_images):
+    """Windows of all that teaches in a data set folder, as a tiny network takes them."""
+
+    def make(folder: Path):
+        from celltally.learn.regions.windows import teaching_windows
+
+        return [
+            window
+            for image in reviewed_images(folder)
+            for window in teaching_windows(image, nominal_px=12.0, stride=2, multiple=4)
+        ]
+
+    return make

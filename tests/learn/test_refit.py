@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from celltally.learn.refit import iter_refit
+from celltally.learn.refit import LastLayer, block_equations, iter_refit
 from celltally.progress import drain
 from celltally.scale import MARGIN, pad_with_margin
 
@@ -76,3 +76,71 @@ def test_without_images_nothing_changes(network):
     before = network.head.weight.detach().clone()
     refit(network, [])
     assert torch.equal(network.head.weight, before)
+
+
+def rows_and_wanted(seed, n=60, unknowns=5):
+    """Equations whose columns are much alike, as similarities are."""
+    generator = torch.Generator().manual_seed(seed)
+    common = torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    rows = common + 0.3 * torch.rand(n, unknowns, generator=generator, dtype=torch.float64)
+    rows[:, -1] = 1.0
+    return rows, torch.rand(n, 1, generator=generator, dtype=torch.float64)
+
+
+def solution(network):
+    weight, bias = (w.detach().double() for w in network.contribution_weights)
+    return torch.cat([weight, bias[:, None]], dim=1)[0]
+
+
+def test_the_solution_is_that_of_least_squares(network):
+    rows, wanted = rows_and_wanted(0)
+    last = LastLayer(network, ridge=1e-12)
+    for part in range(0, 60, 20):
+        last.add(rows[part : part + 20], wanted[part : part + 20])
+    last.solve()
+    expected = np.linalg.lstsq(rows.numpy(), wanted.numpy(), rcond=None)[0][:, 0]
+    assert solution(network).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_a_strong_ridge_holds_the_weights(network):
+    before = solution(network)
+    last = LastLayer(network, ridge=1e6)
+    last.add(*rows_and_wanted(0))
+    last.solve()
+    assert torch.allclose(solution(network), before, atol=1e-4)
+
+
+def coarse(network):
+    """Round as half precision does, but so that it is seen in a small case."""
+    with torch.no_grad():
+        for tensor in (network.head.weight, network.head.bias):
+            tensor.copy_((tensor * 4).round() / 4)
+
+
+def test_rounding_one_after_the_other_makes_up_for_what_is_lost(network):
+    """Of the counts of all rows together, and of each."""
+    lost = {"at once": [], "in turn": []}
+    for seed in range(8):
+        rows, wanted = rows_and_wanted(seed)
+        for name in lost:
+            last = LastLayer(network)
+            last.add(rows, wanted)
+            last.solve(coarse if name == "in turn" else None)
+            coarse(network)
+            error = rows @ solution(network)[:, None] - wanted
+            lost[name].append((float(error.sum().abs()), float(error.square().sum())))
+    at_once, in_turn = (np.mean(lost[name], axis=0) for name in ("at once", "in turn"))
+    assert (in_turn < 0.9 * at_once).all()
+
+
+def test_only_what_is_asked_for_makes_equations():
+    known = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    known[:, -1] = 1
+    target = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    asked = torch.zeros_like(target)
+    asked[..., :4] = 1
+    part = list(block_equations(known, target, asked))
+    alone = list(block_equations(known[..., :4], target[..., :4]))
+    for (rows, wanted), (expected_rows, expected) in zip(part[:2], alone[:2], strict=True):
+        assert torch.allclose(rows.T @ rows, expected_rows.T @ expected_rows)
+        assert torch.allclose(rows.T @ wanted, expected_rows.T @ expected)

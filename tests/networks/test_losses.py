@@ -107,3 +107,48 @@ def test_the_variance_loss_does_not_reach_the_density():
     losses.variance_loss(density, log_variance, torch.zeros(1, 1, 4, 4), (2,)).backward()
     assert density.grad is None
     assert log_variance.grad.abs().sum() > 0
+
+
+def test_density_loss_where_nothing_is_known():
+    density, target = torch.rand(2, 1, 6, 6), torch.rand(2, 1, 6, 6)
+    weight = torch.ones(2, 1, 6, 6)
+    whole = losses.density_loss(density, target, 0.1)
+    assert losses.density_loss(density, target, 0.1, weight).item() == pytest.approx(whole.item())
+    assert losses.density_loss(density, target, 0.1, 3 * weight).item() == pytest.approx(
+        whole.item()
+    )
+    weight[..., :3] = 0
+    density[..., :3] = 99.0
+    known = losses.density_loss(density[..., 3:], target[..., 3:], 0.1)
+    assert losses.density_loss(density, target, 0.1, weight).item() == pytest.approx(known.item())
+    assert losses.density_loss(density, target, 0.1, 0 * weight) == 0
+
+
+def test_a_place_of_weight_three_counts_three_times():
+    density, target = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+    density[..., 0, 0] = 1.0
+    weight = torch.ones(1, 1, 2, 2)
+    weight[..., 0, 0] = 3.0
+    assert losses.density_loss(density, target, 1.0, weight).item() == pytest.approx(3 / 6)
+
+
+def test_blocks_where_nothing_is_known():
+    density, target = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
+    weight = torch.ones(2, 1, 8, 8)
+    whole = losses.block_count_loss(density, target, (2, 4)).item()
+    assert losses.block_count_loss(density, target, (2, 4), weight).item() == pytest.approx(whole)
+    weight[..., :4] = 0
+    density[..., :4] = 99.0
+    known = losses.block_count_loss(density[..., 4:], target[..., 4:], (2, 4)).item()
+    assert losses.block_count_loss(density, target, (2, 4), weight).item() == pytest.approx(known)
+    assert losses.block_count_loss(density, target, (2, 4), 0 * weight) == 0
+
+
+def test_of_a_block_that_is_known_in_part_the_part_is_counted():
+    target = torch.zeros(1, 1, 4, 8)
+    density = torch.zeros_like(target)
+    density[..., 0, 0] = 1.0
+    weight = torch.ones_like(target)
+    weight[..., 2:, :4] = 0  # half of the first block
+    loss = losses.block_count_loss(density, target, (4,), weight).item()
+    assert loss == pytest.approx(0.5 / 4**2 / 1.5)

@@ -74,3 +74,47 @@ def test_cell_prototypes_start_for_and_background_ones_against_a_cell(head):
 def test_groups_are_of_equal_size(prototypes):
     with pytest.raises(ValueError, match="two groups of equal size"):
         PrototypeHead(8, prototypes, epsilon=1e-2, gain=0.1)
+
+
+@pytest.fixture
+def network(tiny_model):
+    return tiny_model.network
+
+
+def shown(network):
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(2, 3, 32, 32, generator=generator)
+    context = network.encode_context(torch.randn(2, 3, 64, 64, generator=generator))
+    with torch.no_grad():
+        return network(images, context), network.features(images, context)
+
+
+def test_a_grown_network_counts_as_before(network):
+    cells, background = torch.randn(3, 8), torch.randn(3, 8)
+    grown = network.grown(cells, background)
+    assert grown is not network
+    assert len(network.prototypes) == network.config.prototypes == 4
+    assert len(grown.prototypes) == grown.config.prototypes == 10
+    assert grown.prototype_kinds == ("cell",) * 5 + ("background",) * 5
+    assert torch.equal(grown.prototypes[2:5], cells)
+    assert torch.equal(grown.prototypes[7:], background)
+    (before, _), (after, _) = shown(network), shown(grown)
+    assert torch.allclose(before.density, after.density, rtol=0, atol=1e-7)
+    assert torch.allclose(before.log_variance, after.log_variance, rtol=0, atol=1e-5)
+    assert not grown.training
+
+
+def test_contributions_of_a_grown_network_add_up(network):
+    grown = network.grown(torch.randn(2, 8), torch.randn(2, 8))
+    with torch.no_grad():
+        grown.head.weight.normal_()
+    output, features = shown(grown)
+    weight, bias = grown.contribution_weights
+    parts = weight[0][:, None, None] * grown.similarities(grown.distances(features))
+    summed = parts.sum(dim=1, keepdim=True) + bias
+    assert torch.allclose(summed, output.density, rtol=1e-4, atol=1e-5)
+
+
+def test_new_prototypes_come_in_pairs(network):
+    with pytest.raises(ValueError, match="3 cell and 2 background"):
+        network.grown(torch.randn(3, 8), torch.randn(2, 8))

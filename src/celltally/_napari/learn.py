@@ -21,6 +21,7 @@ from celltally._napari.learn_outcome_section import OutcomeSection
 from celltally._napari.learn_run_section import LearnCurves, LearnRunSection
 from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_versions_section import VersionsSection
+from celltally._napari.learn_words import lock_words
 from celltally._napari.learning import Asked, Learnt
 from celltally._napari.model_section import ModelSection
 from celltally._napari.saving import saving_of
@@ -73,7 +74,8 @@ class LearnWidget(Docked):
         follow, jobs = self.follow, self.jobs
         follow.material_changed.connect(self._show_material)
         follow.model_changed.connect(self._show_model)
-        follow.models_changed.connect(self._show_models)
+        follow.models_changed.connect(lambda: self.material.show_taken(follow.models.names))
+        follow.models_changed.connect(self._show_model)
         follow.told.connect(self._say)
         self.material.changed.connect(self._refresh)
         self.material.tally_asked.connect(self.open_tally)
@@ -122,10 +124,6 @@ class LearnWidget(Docked):
         self.versions.show_versions(self.follow.models.trees, self.follow.record)
         self._refresh()
 
-    def _show_models(self) -> None:
-        self.material.show_taken(self.follow.models.names)
-        self._show_model()
-
     def _refresh(self) -> None:
         """Offer what can be done now."""
         if self.running:
@@ -167,7 +165,7 @@ class LearnWidget(Docked):
         dialog = NewModelDialog(self.follow.models.names, self)
         self.dialog = dialog
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.destroyed.connect(lambda *_: self._closed(dialog))
+        dialog.finished.connect(lambda _: self._closed(dialog))
         dialog.accepted.connect(
             lambda: self._start(dialog.name, None, dialog.sample, dialog.minutes)
         )
@@ -291,10 +289,9 @@ class LearnWidget(Docked):
             return False
         material = self.follow.material
         lock = None if material is None else material.lock
-        return lock is None or lock.model_sha256 == record.sha256 or self._ask(
-            f"This study is locked to {lock.text}. Counts by “{record.name}” will be marked in "
-            "its table. Use it in Tally all the same?"
-        )  # fmt: skip
+        if lock is None or lock.model_sha256 == record.sha256:
+            return True
+        return self._ask(lock_words(lock, record.name))
 
     def _ask(self, words: str) -> bool:
         buttons = QMessageBox.StandardButton

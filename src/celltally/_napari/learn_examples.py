@@ -25,8 +25,8 @@ TRUE, BEFORE, AFTER = QColor("#ffffff"), QColor("#e69f00"), QColor("#56b4e9")
 _DARK = QColor(10, 16, 24)
 #: Pictures that are shown.
 MOST = 4
-#: Least size of a picture in pixels.
-SIDE = 120
+#: Least size of a picture in pixels, and of its symbols beside those of a large one.
+SIDE, SMALLEST = 120, 0.75
 
 
 def image_of_pixels(pixels: NDArray[np.uint8]) -> QImage:
@@ -87,12 +87,13 @@ class ExampleView(QWidget):
         area, example = self.area(), self.example
         painter.drawImage(area, self._image)
         painter.setClipRect(area)
+        size = min(max(self.width() / 260, SMALLEST), 1.0)
         for place in self._places(area, example.dots):
-            _ring(painter, place)
+            _ring(painter, place, size)
         for place in self._places(area, example.dots_before):
-            _cross(painter, place)
+            _cross(painter, place, size)
         for place in self._places(area, example.dots_after):
-            _disc(painter, place)
+            _disc(painter, place, size)
         painter.end()
 
     def _places(self, area: QRectF, yx: NDArray[np.float64]) -> list[QPointF]:
@@ -104,25 +105,25 @@ class ExampleView(QWidget):
         ]
 
 
-def _ring(painter: QPainter, at: QPointF) -> None:
+def _ring(painter: QPainter, at: QPointF, size: float = 1.0) -> None:
     painter.setBrush(Qt.BrushStyle.NoBrush)
     for colour, width in ((_DARK, 3.2), (TRUE, 1.5)):
         painter.setPen(QPen(colour, width))
-        painter.drawEllipse(at, 6.0, 6.0)
+        painter.drawEllipse(at, 6.0 * size, 6.0 * size)
 
 
-def _cross(painter: QPainter, at: QPointF) -> None:
+def _cross(painter: QPainter, at: QPointF, size: float = 1.0) -> None:
     for colour, width in ((_DARK, 3.6), (BEFORE, 1.8)):
         painter.setPen(QPen(colour, width))
         for sign in (-1, 1):
-            arm = QPointF(3.6, 3.6 * sign)
+            arm = QPointF(3.6, 3.6 * sign) * size
             painter.drawLine(at - arm, at + arm)
 
 
-def _disc(painter: QPainter, at: QPointF) -> None:
+def _disc(painter: QPainter, at: QPointF, size: float = 1.0) -> None:
     painter.setPen(QPen(_DARK, 1.0))
     painter.setBrush(AFTER)
-    painter.drawEllipse(at, 3.0, 3.0)
+    painter.drawEllipse(at, 3.0 * size, 3.0 * size)
     painter.setBrush(Qt.BrushStyle.NoBrush)
 
 

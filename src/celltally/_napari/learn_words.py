@@ -11,6 +11,7 @@ from celltally._napari import texts
 
 if TYPE_CHECKING:
     from celltally.learn.outcome import Compared, Example
+    from celltally.project.study_lock import Lock
     from celltally.project.teaching import Teaching
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "compared_line",
     "example_caption",
     "left_words",
+    "lock_words",
     "material_words",
     "minutes_words",
     "name_problem",
@@ -140,6 +142,14 @@ def left_words(seconds: float | None, doing: str = "") -> str:
 def minutes_words(minutes: float) -> str:
     """Say how long a training from nothing takes."""
     return f"It takes about {minutes:g} min{'' if minutes == 1 else 's'}; you can cancel any time."
+
+
+def lock_words(lock: Lock, name: str) -> str:
+    """Ask whether a version is to be used in a study that is locked to another model."""
+    return (
+        f"This study is locked to {lock.text}. Counts by “{name}” will be marked in its table. "
+        "Use it in Tally all the same?"
+    )
 
 
 def compared_line(compared: Compared, *, from_nothing: bool = False) -> str:

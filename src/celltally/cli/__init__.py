@@ -21,6 +21,7 @@ from celltally.cli import (
     counting,
     evaluating,
     explaining,
+    finetuning,
     learning,
     looking,
     projecting,
@@ -43,8 +44,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    *(counting, learning, evaluating, agreeing, explaining, projecting, converting, looking),
-    totals,
+    *(counting, learning, finetuning, evaluating, agreeing, explaining, projecting, converting),
+    *(looking, totals),
 ):
     module.register(app)
 

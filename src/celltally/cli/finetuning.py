@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from celltally.learn.outcome import Compared, FineTuned
     from celltally.types import Progress
 
-__all__ = ["Out", "Sample", "Seconds", "Seed", "Steps", "check_budget", "learn_and_save", "register"]
+__all__ = [
+    *("Out", "Sample", "Seconds", "Seed", "Steps"),
+    *("check_budget", "check_seed", "learn_and_save", "register"),
+]
 
+_DEFAULT_MINUTES = 5.0
 #: Seconds between two lines of progress where there is no terminal to draw on.
 _QUIET_SECONDS = 15.0
 
@@ -73,7 +77,7 @@ def finetune(
     from celltally.record import read_record
 
     check_budget(seconds=seconds, steps=steps)
-    _check_seed(seed)
+    check_seed(seed)
     read_record(zoo.find(model))
     _check_data(data, out)
 
@@ -100,7 +104,8 @@ def new_model(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Learn for so long (5 if neither is given).")
+        float | None,
+        typer.Option(help=f"Learn for so long ({_DEFAULT_MINUTES:g} if neither is given)."),
     ] = None,
     steps: Steps = None,
     seed: Seed = 0,
@@ -117,7 +122,7 @@ def new_model(
     from celltally.record import read_record
 
     check_budget(minutes=minutes, steps=steps)
-    _check_seed(seed)
+    check_seed(seed)
     if start is not None:
         read_record(zoo.find(start))
     _check_data(data, out)
@@ -125,11 +130,9 @@ def new_model(
     def job() -> Generator[Progress, None, FineTuned]:
         from celltally.learn.new_model import iter_new_model
 
-        # Steps that were asked for take as long as they take.
-        limit = 5.0 if minutes is None and steps is None else minutes
         return iter_new_model(
             data, name=out.name, sample=sample, start=None if start is None else zoo.load(start),
-            minutes=math.inf if limit is None else limit, steps=steps, device=device, seed=seed,
+            minutes=minutes or _DEFAULT_MINUTES, steps=steps, device=device, seed=seed,
         )  # fmt: skip
 
     learn_and_save(job, out, sample, as_json, from_nothing=True)
@@ -152,7 +155,8 @@ def check_budget(*, steps: int | None, **times: float | None) -> None:
         raise UserError(f"{time_given:g} {unit} are no training; give more than 0")
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is none."""
     if not 0 <= seed < 2**32:
         raise UserError(f"the seed {seed} cannot be used; give a number from 0 to {2**32 - 1}")
 

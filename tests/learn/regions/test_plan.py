@@ -54,14 +54,17 @@ def test_images_that_taught_the_parent_are_not_kept_back(reviewed_folder, review
     assert make_region_plan(images, seed, taught=every).kept == ()
 
 
-def test_regions_without_cells(reviewed_folder, reviewed_images, rectangle):
+def test_regions_without_cells(reviewed_folder, reviewed_images, rectangle, write_dots):
     alone = reviewed_images(reviewed_folder([0], {0: [rectangle(0, 0, 60, 60)]}))
     with pytest.raises(UserError, match=r"no cell was found in the 1 reviewed region .*cells-0\.p"):
         make_region_plan(alone, 0)
     several = reviewed_images(reviewed_folder([0, 0], name="several"))
     with pytest.raises(UserError, match=r"in any of the 2 reviewed regions"):
         make_region_plan(several, 0)
-    beside = make_region_plan([*alone, *reviewed_images(reviewed_folder([3], name="beside"))], 0)
+    empty = rectangle(0, 0, 30, 30)
+    folder = reviewed_folder([1, 3], {0: [empty]}, name="beside")
+    write_dots(folder, "beside-0", [(50, 50)])
+    beside = make_region_plan(reviewed_images(folder), 0)
     assert len(beside.taught) == 2
     assert len(beside.windows(**WHERE)) == 2
 

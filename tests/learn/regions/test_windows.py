@@ -87,7 +87,7 @@ def test_tails_of_the_known_reach_in_and_those_of_the_unknown_hold_nothing_again
     shown = truth[FIRST : FIRST + 32, FIRST : FIRST + 20]
     asked = outside.weight[0, FIRST : FIRST + 32, FIRST : FIRST + 20] > 0
     assert float((shown * asked).sum()) < 0.03
-    assert float((shown * ~asked).sum()) > 0.3
+    assert float((shown * ~asked).sum()) > 0.25
 
 
 def test_two_regions_side_by_side_have_no_rim_between(one, rectangle):

@@ -1,0 +1,44 @@
+import copy
+
+import torch
+
+from celltally.learn.regions.rehearsal import EDGE, rehearsal_windows
+from celltally.learn.replay import replay_patches
+
+CPU = torch.device("cpu")
+
+
+def test_the_parents_own_density_is_asked_for(rehearsing, monkeypatch):
+    monkeypatch.setattr("celltally.devices.cpu_is_good_at_bfloat16", lambda: False)
+    network = rehearsing.network
+    patches = replay_patches(rehearsing.replay)
+    windows = rehearsal_windows(copy.deepcopy(network), patches, CPU)
+    assert len(windows) == len(patches) == 4
+    for window, patch in zip(windows, patches, strict=True):
+        with torch.no_grad():
+            context = network.encode_context(patch.thumbnail[None])
+            density = network(patch.values.expand(3, -1, -1)[None], context).density[0]
+        assert torch.equal(window.target, density)
+        asked = window.weight > 0
+        assert not asked[:, :EDGE].any()
+        assert not asked[:, :, -EDGE:].any()
+        assert asked[:, 10:14, 10:14].any()
+        assert window.stated is None
+        assert window.source.dataset == "older"
+        assert window.source.image == ""  # pictures of it name no file
+
+
+def test_no_patches_no_windows(tiny_model):
+    assert rehearsal_windows(copy.deepcopy(tiny_model.network), [], CPU) == []
+
+
+def test_what_lies_beyond_the_image_is_not_asked_for(tiny_model, prepared_images):
+    import numpy as np
+
+    from celltally.learn.replay import make_replay
+
+    images = prepared_images("older", [2], shape=(30, 60))
+    stored = make_replay(images, np.random.default_rng(0), free=["older"], patches=1, side=64)
+    (window,) = rehearsal_windows(tiny_model.network, replay_patches(stored), CPU)
+    rows = (window.weight[0] > 0).any(dim=1)
+    assert int(rows.sum()) == 15
