@@ -30,7 +30,7 @@ from celltally.types import Progress
 
 COMMANDS = (
     *("count", "train", "calibrate", "evaluate", "explain", "models", "info", "demo", "total"),
-    "project",
+    *("finetune", "new-model", "project"),
 )
 
 

@@ -1,4 +1,4 @@
-"""``celltally finetune``, ``new-model`` and ``project finetune``: what goes in and what comes out."""
+"""``celltally finetune``, ``new-model`` and ``project finetune``: what goes in and comes out."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from celltally.types import Dots, Region
 
 COMMANDS = (
     *("new", "add", "find", "plate", "count", "table", "log", "methods", "check", "lock"),
-    *("unlock", "recount", "dataset"),
+    *("unlock", "recount", "dataset", "finetune"),
 )
 #: Those that only look: they must work while another program has the project open.
 READ = (
@@ -129,7 +129,7 @@ def test_looking_loads_no_torch(project):
 def test_a_project_that_is_not_there_is_not_made(command, tmp_path, capsys):
     path = tmp_path / "none.celltally"
     rest = {"add": ["a.png"], "find": [str(tmp_path)], "plate": ["--pattern", "{well}.tif"]}
-    rest["dataset"] = ["--out", str(tmp_path / "set")]
+    rest["dataset"] = rest["finetune"] = ["--out", str(tmp_path / "set")]
     rest["recount"] = ["--leave"]
     (tmp_path / "a.png").write_bytes(b"")
     rest["add"] = [str(tmp_path / "a.png")]

@@ -12,6 +12,7 @@ from celltally.learn.data import (
     sample_dots,
     split_by_group,
 )
+from celltally.project.dataset import LICENCE
 from celltally.types import Region
 
 
@@ -24,6 +25,13 @@ def test_a_set_with_dots(dataset_folder):
     assert [s.stem for s in dataset.samples] == ["blobs-0", "blobs-1", "blobs-2"]
     assert [sample_count(s) for s in dataset.samples] == [3, 0, 5]
     assert sample_dots(dataset.samples[0]).yx.shape == (3, 2)
+
+
+def test_a_model_may_keep_what_is_free_and_what_is_the_users_own(dataset_folder):
+    licences = ("CC0 1.0", "cc0", LICENCE, "CC BY 4.0", "not stated")
+    sets = [read_dataset(dataset_folder(f"s{i}", licence=x)) for i, x in enumerate(licences)]
+    assert [s.may_be_kept for s in sets] == [True, True, True, False, False]
+    assert [s.is_cc0 for s in sets] == [True, True, False, False, False]
 
 
 def test_a_set_with_counts_only(dataset_folder):

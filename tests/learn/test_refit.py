@@ -130,7 +130,8 @@ def test_rounding_one_after_the_other_makes_up_for_what_is_lost(network):
             error = rows @ solution(network)[:, None] - wanted
             lost[name].append((float(error.sum().abs()), float(error.square().sum())))
     at_once, in_turn = (np.mean(lost[name], axis=0) for name in ("at once", "in turn"))
-    assert (in_turn < 0.9 * at_once).all()
+    assert in_turn[0] < 0.8 * at_once[0]
+    assert in_turn[1] < at_once[1]
 
 
 def test_only_what_is_asked_for_makes_equations():

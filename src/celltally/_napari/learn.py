@@ -58,12 +58,9 @@ class LearnWidget(Docked):
         self.learnt: Learnt | None = None
         self._said = ""  # how the last one ended
         self._trace = Trace()
-        self._job: Job | None = None
+        self._job: Job | None = None  # that learns
         self._keeping: Job | None = None
-        self._last_line = line()
-        self.lay_out(
-            self.outcome, self.material, self.run, self.curves, self._last_line, self.versions
-        )
+        self.lay_out(self.outcome, self.material, self.run, self.curves, line(), self.versions)
         self._connect()
         self._show_model()
         self._show_material()
@@ -119,8 +116,7 @@ class LearnWidget(Docked):
         self._refresh()
 
     def _show_model(self) -> None:
-        tally = self.follow.tally
-        self.material.show_model(self.follow.record, tally=tally is not None)
+        self.material.show_model(self.follow.record, tally=self.follow.tally is not None)
         self.versions.show_versions(self.follow.models.trees, self.follow.record)
         self._refresh()
 

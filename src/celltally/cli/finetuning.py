@@ -241,8 +241,10 @@ def _record(tuned: FineTuned, out: Path, from_nothing: bool) -> dict[str, Any]:
         "training": dict(model.record.training),
     }
     if learned is not None:
-        names = ("project", "date", "images", "regions", "stated", "excluded", "dots", "corrected")
-        names += ("kept_back", "audits")
+        names = (
+            *("project", "date", "images", "regions", "stated", "excluded", "dots", "corrected"),
+            *("kept_back", "audits"),
+        )
         content["learned"] = {
             **{name: getattr(learned, name) for name in names},
             "by": list(learned.by),

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,8 +27,9 @@ def refitted(network, windows, replay=(), share=0.0):
 
 def density(network, window):
     known = window_similarities(network, window, CPU)
-    weight, bias = network.contribution_weights
-    return (torch.einsum("ck,nkhw->nchw", weight, known) + bias)[0].detach()
+    with torch.inference_mode():
+        weight, bias = network.contribution_weights
+        return (torch.einsum("ck,nkhw->nchw", weight, known) + bias)[0]
 
 
 def asked(window):
@@ -62,8 +64,6 @@ def test_a_stated_count_is_met(tiny_model, reviewed_folder, windows_in, rectangl
 
 
 def test_what_is_unknown_does_not_matter(tiny_model, reviewed_folder, windows_in, rectangle):
-    from dataclasses import replace
-
     (window,) = windows_in(reviewed_folder([7], {0: [rectangle(0, 0, 40, 40)]}))
     other = replace(window, target=torch.where(window.weight > 0, window.target, torch.tensor(5.0)))
     first, second = (refitted(tiny_model.network, [w]).head.weight for w in (window, other))

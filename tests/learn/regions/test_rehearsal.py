@@ -1,9 +1,10 @@
 import copy
 
+import numpy as np
 import torch
 
 from celltally.learn.regions.rehearsal import EDGE, rehearsal_windows
-from celltally.learn.replay import replay_patches
+from celltally.learn.replay import make_replay, replay_patches
 
 CPU = torch.device("cpu")
 
@@ -33,12 +34,8 @@ def test_no_patches_no_windows(tiny_model):
 
 
 def test_what_lies_beyond_the_image_is_not_asked_for(tiny_model, prepared_images):
-    import numpy as np
-
-    from celltally.learn.replay import make_replay
-
-    images = prepared_images("older", [2], shape=(30, 60))
+    images = prepared_images("older", [2], shape=(32, 60))
     stored = make_replay(images, np.random.default_rng(0), free=["older"], patches=1, side=64)
     (window,) = rehearsal_windows(tiny_model.network, replay_patches(stored), CPU)
     rows = (window.weight[0] > 0).any(dim=1)
-    assert int(rows.sum()) == 15
+    assert int(rows.sum()) == 16

@@ -23,6 +23,8 @@ __all__ = ["iter_region_gallery", "known_places"]
 #: A density cell in which a known dot lies has at least this density, in units of a peak's;
 #: background has none at all.
 PEAK, NOTHING = 0.3, 1e-4
+#: Where a network counts fewer cells than this, the highest ripple of its density is none.
+LEAST = 0.5
 
 
 def iter_region_gallery(
@@ -77,7 +79,10 @@ def known_places(window: Window, stride: int) -> tuple[Tensor, Tensor]:
     """Density cells ``(h, w)`` that hold a known dot, and known ones that no dot reaches."""
     target, known = window.target[0], window.weight[0] > 0
     top = torch.from_numpy(maximum_filter(target.numpy(), 3))
-    cells = known & (target == top) & (target > PEAK * float(target.max().clamp_min(NOTHING)))
+    peak = float(target.max().clamp_min(NOTHING))
+    cells = known & (target == top) & (target > PEAK * peak)
+    if window.cells < LEAST:
+        cells = torch.zeros_like(cells)
     size = 2 * (CLEARANCE // stride) + 1
     reached = torch.from_numpy(maximum_filter((target > NOTHING).numpy(), size))
     return cells, known & ~reached

@@ -65,6 +65,8 @@ def grow(
         Indices of the new prototypes.
     """
     cells, background = _features(network, windows, rng, device)
+    if not len(cells):  # only counts are stated
+        return network, ()
     likeness = _likeness(network, cells, "cell", device)
     known, _ = _features(network, replay, rng, device)
     if len(known):
