@@ -14,7 +14,7 @@ import typer
 
 from celltally.cli._options import AsJson, Device
 from celltally.cli._output import INTERRUPTED, follow, print_json, print_table, say
-from celltally.cli.learning import _check_places as check_places
+from celltally.cli.learning import check_places as check_places
 from celltally.errors import UserError
 
 if TYPE_CHECKING:

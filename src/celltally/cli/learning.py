@@ -109,7 +109,7 @@ def train(
             f"--learning-rate {learning_rate:g} cannot be used: give a number above 0 and up to 1, "
             "such as 0.0005"
         )
-    _check_places(data, val or [], calibrate or [], out=out)
+    check_places(data, val or [], calibrate or [], out=out)
     set_weights = _set_weights(weight or [], data)
     strength, set_strengths = _strengths(augmentation or [], data)
     parent = None
@@ -218,7 +218,7 @@ def calibrate(
     from celltally.record import read_record
 
     read_record(zoo.find(model))
-    _check_places(data, out=out)
+    check_places(data, out=out)
     from celltally.learn.calibrate import iter_calibrate
     from celltally.predict import resolve_device
 
@@ -227,7 +227,7 @@ def calibrate(
     _run(job, "calibrating", out, None, as_json)
 
 
-def _check_places(*data: list[Path], out: Path) -> None:
+def check_places(*data: list[Path], out: Path) -> None:
     """Find wrong places before torch is loaded."""
     from celltally.learn.data import read_dataset
 

@@ -237,7 +237,7 @@ def sample_dots(sample: Sample, shape: tuple[int, int] | None = None) -> Dots:
     dots = read_dots(sample.dots)
     dots = dots[dots.state != "removed"]
     if shape is not None:
-        outside = ((dots.yx < -0.5) | (dots.yx >= np.array(shape) - 0.5)).any(axis=1)
+        outside = ((dots.yx < -0.5) | (dots.yx > np.array(shape) - 0.5)).any(axis=1)
         for y, x in dots.yx[outside]:
             raise UserError(
                 f"{sample.dots} has a dot at y = {y:g}, x = {x:g}, which lies outside the image "

@@ -220,6 +220,7 @@ class _Finetuning:
             training={
                 "seed": self.seed, "steps": steps, "learned from": "reviewed regions",
                 "regions": len(plan.taught),
+                **{k: v for k, v in before.training.items() if k == "patches kept"},
             },
             metrics=before.metrics if base is not None else {},
             parent=before.sha256,

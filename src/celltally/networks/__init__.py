@@ -10,6 +10,7 @@ from celltally.networks.base import (
     Output,
     Stage,
     Target,
+    all_but_variance,
 )
 from celltally.networks.registry import build, config_of, names, parse_settings, register
 
@@ -23,6 +24,7 @@ __all__ = [
     "Output",
     "Stage",
     "Target",
+    "all_but_variance",
     "build",
     "config_of",
     "names",

@@ -29,6 +29,7 @@ __all__ = [
     "Stage",
     "Supervision",
     "Target",
+    "all_but_variance",
 ]
 
 Supervision = Literal["dots", "counts", "masks"]
@@ -283,3 +284,10 @@ class CanGrow(HasPrototypes):
             ``(m, D)`` features, as many of either kind. New prototypes are the last of
             their group.
         """
+
+
+def all_but_variance(network: CountingNetwork) -> list[nn.Parameter]:
+    """Parameters of a network without those of a variance head, if it has one."""
+    own = network.variance_parameters() if isinstance(network, HasVariance) else []
+    variance = set(map(id, own))
+    return [p for p in network.parameters() if id(p) not in variance]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
+    "BLOCKS",
     "block_count_loss",
     "count_loss",
     "density_loss",
@@ -16,6 +17,13 @@ __all__ = [
     "prototype_to_feature_loss",
     "variance_loss",
 ]
+
+#: Sides, in density cells, of the blocks whose counts are asked for. The square of a
+#: whole crop's error is not among them: it pulls every place the same way, to and fro
+#: with the sets in a batch, and drowns what could be learned of cells (measured on four
+#: sets, 1,000 steps: mean relative error 0.160 with it, 0.118 without). Its absolute
+#: value has a gradient of one size, and is asked for with a small weight.
+BLOCKS = (4, 16)
 
 
 def density_loss(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from typing import Self
 
 import torch
@@ -131,8 +131,9 @@ class HasPrototypeHead(CanGrow):
         state["head.weight"] = torch.cat(
             [weight[:, :half], nothing, weight[:, half:], nothing], dim=1
         )
-        more = replace(self.config, prototypes=len(vectors) + 2 * len(cells))
-        other = type(self)(more)
+        numbers = {f.name: getattr(self.config, f.name) for f in fields(self.config_type)}
+        numbers["prototypes"] = len(vectors) + 2 * len(cells)
+        other = type(self)(self.config_type(**numbers))
         other.load_state_dict(state)
         return other.to(vectors.device).train(self.training)
 

@@ -20,7 +20,7 @@ from celltally.cli.finetuning import (
     check_seed,
     learn_and_save,
 )
-from celltally.cli.learning import _check_places as check_places
+from celltally.cli.learning import check_places as check_places
 from celltally.cli.projecting._models import model_of
 from celltally.cli.projecting._open import File, command, draw_step, reading
 

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from celltally.devices import autocast
 from celltally.errors import UserError
 from celltally.learn.augment import AUGMENTATIONS, Augmentation
-from celltally.learn.fit import BLOCKS, all_but_variance
 from celltally.learn.regions.batches import RegionBatch, RegionBatches, as_they_are
 from celltally.learn.regions.windows import Window
-from celltally.networks import CountingNetwork, losses
+from celltally.networks import CountingNetwork, all_but_variance, losses
 from celltally.types import Progress
 
 __all__ = ["RegionFit", "iter_fit_regions", "region_loss"]
@@ -215,7 +214,8 @@ def region_loss(network: CountingNetwork, batch: RegionBatch, config: RegionFit)
         said, target = density[dotted], batch.target[dotted]
         gain = float(getattr(network.config, "gain", 1.0))
         total = total + losses.density_loss(said, target, gain, weight)
-        total = total + config.block_weight * losses.block_count_loss(said, target, BLOCKS, weight)
+        blocks = losses.block_count_loss(said, target, losses.BLOCKS, weight)
+        total = total + config.block_weight * blocks
         counts = (target * known).sum(dim=(1, 2, 3))
         total = total + config.count_weight * losses.count_loss(said * known, counts)
     if not bool(dotted.all()):

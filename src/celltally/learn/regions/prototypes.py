@@ -1,9 +1,10 @@
 """Prototypes for cells that look like none of those that a network has.
 
 Where many of the reviewed cells are less similar to every cell prototype than nearly all
-cells of the replay are, the network has nothing to compare them with. Some of them become prototypes, each as unlike the others as can be, and as many places where there is no
-cell. They weigh nothing until the network has learned what they are worth, and lie on real cells
-of the user's again when it has.
+cells of the replay are, the network has nothing to compare them with. Some of them become
+prototypes, each as unlike the others as can be, and as many places where there is no cell. They
+weigh nothing until the network has learned what they are worth, and lie on real cells of the
+user's again when it has.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from celltally.density import density_map
-from celltally.density.inside import inside
+from celltally.density.inside import inside, inside_any
 from celltally.learn.batches import SIGMA
 from celltally.learn.regions.reviewed import ReviewedImage, region_count
 from celltally.scale import MARGIN, density_grid, thumbnail
@@ -154,14 +154,13 @@ def windows_of(
             rim = distance_transform_edt(known)
             # From the middle of one density cell to that of the nearest unknown one.
             asked = known & ((rim - 0.5) * stride >= RIM * SIGMA * nominal_px)
-        yx = image.dots.yx
-        taught = np.zeros(len(yx), dtype=bool)
-        for region in dotted:
-            taught |= inside(yx, region.polygon)
-        for region in hidden:
-            taught &= ~inside(yx, region.polygon)
-        dots = sketch.to_model(yx[taught])
-        weight = sketch.weight(asked)
+
+        def taught(yx: NDArray[np.float64]) -> NDArray[np.float64]:
+            within = inside_any(yx, [region.polygon for region in dotted])
+            return yx[within & ~inside_any(yx, [region.polygon for region in hidden])]
+
+        dots = sketch.to_model(taught(image.dots.yx))
+        weight = sketch.weight(asked, taught(image.corrected))
         for region in dotted:
             for box in sketch.parts(region):
                 window = sketch.cut(values, box, dots, weight, None, 0.0)
@@ -222,12 +221,14 @@ class _Sketch:
         filled[top:bottom, left:right] = within.reshape(bottom - top, right - left)
         return filled
 
-    def weight(self, asked: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def weight(
+        self, asked: NDArray[np.bool_], corrected: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
         """Weights of the density cells; corrected places have more."""
         weight = asked.astype(np.float32)
         sigma = CORRECTED_SIGMA * self.nominal_px / self.stride
         reach = int(np.ceil(3 * sigma))
-        for y, x in self.grid.to_cells(self.image.corrected) - 0.5:
+        for y, x in self.grid.to_cells(corrected) - 0.5:
             rows = np.arange(max(int(y) - reach, 0), min(int(y) + reach + 2, self.shape[0]))
             columns = np.arange(max(int(x) - reach, 0), min(int(x) + reach + 2, self.shape[1]))
             if not len(rows) or not len(columns):
