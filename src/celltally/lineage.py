@@ -83,10 +83,10 @@ def origin_of(record: ModelRecord) -> str:
 def errors_of(learned: Learned) -> tuple[float, float] | None:
     """Mean absolute error of a region's count before and after, in cells.
 
-    On the reviewed regions that taught nothing, or else on the audited ones; None where
-    neither was there.
+    On the audited regions, which decide whether it helped, or else on the reviewed ones that
+    taught nothing; None where neither was there.
     """
-    for kind in ("mae", "audit_mae"):
+    for kind in ("audit_mae", "mae"):
         before, after = (learned.metrics.get(f"{kind}_{when}") for when in ("before", "after"))
         if before is not None and after is not None:
             return before, after

@@ -222,7 +222,7 @@ class _Finetuning:
                 "regions": len(plan.taught),
                 **{k: v for k, v in before.training.items() if k == "patches kept"},
             },
-            metrics=before.metrics if base is not None else {},
+            metrics=before.metrics,
             parent=before.sha256,
             created=datetime.now(UTC).date().isoformat(),
             learned=learned,

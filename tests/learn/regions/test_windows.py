@@ -194,7 +194,7 @@ def test_the_window_shows_the_image_round_the_region(one, rectangle):
     image = one([rectangle(20, 24, 50, 60)], [(30, 30)])
     (window,) = teaching_windows(image, **WHERE)
     assert window.source.origin == (20 - MARGIN, 24 - MARGIN)
-    values = image.scaled.values.float()
+    values = image.values()
     top, left = (int(o) for o in window.source.origin)
     assert torch.equal(window.values[:, -top : 64 - top, -left : 72 - left], values[:, :, :])
     assert not window.values[:, :-top].any()

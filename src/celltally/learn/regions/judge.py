@@ -15,7 +15,7 @@ from celltally.density.inside import inside
 from celltally.density.regions import region_sums
 from celltally.intervals.recalibrate import Audit
 from celltally.learn.outcome import Compared, Example, Judge, RegionCounts
-from celltally.learn.regions.reviewed import ReviewedImage, region_count
+from celltally.learn.regions.reviewed import ReviewedImage, open_outline, region_count
 from celltally.model import Model
 from celltally.predict import iter_predict
 from celltally.progress import relay
@@ -84,8 +84,9 @@ def iter_judge(
         dots = [dots_from_prediction(p).yx for p in predictions]
         sums = [region_sums(p) for p in predictions]
         for judge, region in regions:
-            counts = [float(max(s.over(region.polygon)[0], 0.0)) for s in sums]
-            variance = float(max(sums[1].over(region.polygon)[1], 0.0))
+            outline = open_outline(region, image.excluded)
+            counts = [float(max(s.along(outline)[0], 0.0)) for s in sums]
+            variance = float(max(sums[1].along(outline)[1], 0.0))
             counted = region_count(image, region)
             row = RegionCounts(
                 image.sample.image.name, image.sample.group, region.id, counted, *counts
@@ -134,7 +135,7 @@ def _audit(
         image_variance=float(prediction.variance.sum(dtype=np.float64)),
         statistics=prediction.statistics,
         appearance=prediction.appearance,
-        whole=_is_whole(region, image.scaled.image_shape),
+        whole=not image.excluded and _is_whole(region, image.scaled.image_shape),
         region=tuple((float(y), float(x)) for y, x in region.polygon),
     )
 

@@ -13,6 +13,7 @@ from celltally.appearance import APPEARANCE
 from celltally.intervals.recalibrate import Audit
 from celltally.learn.calibrate import seen_ranges
 from celltally.learn.regions.plan import RegionPlan
+from celltally.learn.seen import image_hash
 from celltally.model import Model
 from celltally.types import Audited, Calibration
 
@@ -34,8 +35,16 @@ def recalibrated(child: Model, parent: Model, plan: RegionPlan, audits: Sequence
     plan
         The images that are known to the child.
     audits
-        Regions that taught it nothing: kept-back and audit regions, as the child counted them.
+        Kept-back and audit regions, as the child counted them. Those in images of which other
+        parts have taught it are left out, for it knows these better than new ones, and so are
+        those that its base counted, which keeps its own calibration.
     """
+    taught = _taught(child, plan)
+    audits = [
+        audit
+        for audit in audits
+        if audit.group not in taught and child.counting(audit.appearance) is child
+    ]
     images = [*plan.teachers, *plan.kept, *plan.audited]
     looks = [i.scaled for i in images if i.scaled.statistics]
     ranges = seen_ranges([look.statistics for look in looks]) if looks else {}
@@ -53,6 +62,15 @@ def recalibrated(child: Model, parent: Model, plan: RegionPlan, audits: Sequence
         None if known is None else known.appearances,
     )
     return child.with_calibration(replace(made, appearances=appearances))
+
+
+def _taught(child: Model, plan: RegionPlan) -> set[str]:
+    """Groups with an image that the child learned from, in this round or before."""
+    return {image.sample.group for image in plan.teachers} | {
+        image.sample.group
+        for image in (*plan.kept, *plan.audited)
+        if image_hash(image.sample) in child.record.taught_by
+    }
 
 
 def _widened(known: Calibration | None, parent: Model) -> Calibration:

@@ -8,23 +8,26 @@ random and never teach: they judge.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from torch import Tensor
 
-from celltally.density.inside import inside
+from celltally.density.inside import inside, inside_any
 from celltally.density.overlay import Overlay
 from celltally.errors import UserError
 from celltally.io import read_dots, read_image, read_regions, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_dots
 from celltally.network_input import ScaledImage, scaled_image
+from celltally.preprocess import normalise
+from celltally.scale import rescale
 from celltally.types import Dots, Progress, Region
 
-__all__ = ["ReviewedImage", "iter_reviewed", "region_count"]
+__all__ = ["ReviewedImage", "iter_reviewed", "open_outline", "region_count"]
 
 #: A region must hold at least a square of so many cell diameters a side.
 LEAST_SIDE = 1.0
@@ -47,7 +50,8 @@ class ReviewedImage:
     dataset, sample
         Where it comes from; ``sample.group`` is what is independent.
     scaled
-        Its pixels at model scale, and what it looks like.
+        Its size at model scale, and what it looks like; without its values, for those of many
+        images do not fit into the memory.
     teaching
         Regions that teach: reviewed ones, and those with a stated count.
     judging
@@ -73,12 +77,28 @@ class ReviewedImage:
         """Read the pixels, ``(H, W)`` or ``(H, W, 3)``."""
         return select_pixels(read_image(self.sample.image), channel=self.dataset.channel)
 
+    def values(self) -> Tensor | None:
+        """Read the pixels at model scale, ``(C, h, w)``; None for what shows nothing."""
+        values, scaling = normalise(self.pixels())
+        return None if scaling.empty else rescale(values, self.scaled.shape)
+
 
 def region_count(image: ReviewedImage, region: Region) -> float:
-    """Return what a human counted in a region: the stated count, else the number of dots."""
+    """Return what a human counted in a region: the stated count, else the number of dots.
+
+    Nothing is known of what is excluded, so dots there are not counted.
+    """
     if region.stated is not None:
         return float(region.stated)
-    return float(inside(image.dots.yx, region.polygon).sum())
+    yx = image.dots.yx
+    excluded = inside_any(yx, [r.polygon for r in image.excluded])
+    return float((inside(yx, region.polygon) & ~excluded).sum())
+
+
+def open_outline(region: Region, excluded: Sequence[Region]) -> NDArray[np.float64]:
+    """Outline of what is not excluded of a region, as ``RegionSums.along`` takes it."""
+    overlay = Overlay([[region.polygon], [r.polygon for r in excluded]])
+    return overlay.outline(lambda within: np.asarray(within[0] & ~within[1]))
 
 
 def iter_reviewed(
@@ -140,7 +160,7 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
     if not known and not excluded:
         stated = None if sample.dots is not None else sample.count
         known = [Region(edges, "reviewed", stated=stated, id=sample.stem)]
-    areas = [_shared_area(region.polygon, edges) for region in known]
+    areas = [_shared_area(region.polygon, edges, excluded) for region in known]
     least = (LEAST_SIDE * scaled.diameter_px) ** 2
     kept = [region for region, area in zip(known, areas, strict=True) if area >= least]
     for region, area in zip(known, areas, strict=True):
@@ -174,7 +194,7 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
     return ReviewedImage(
         dataset=dataset,
         sample=sample,
-        scaled=scaled,
+        scaled=replace(scaled, values=None),
         teaching=tuple(r for r in teaching if r.id not in left_out),
         judging=judging,
         excluded=excluded,
@@ -199,9 +219,12 @@ def _side(region: Region, scaled: ScaledImage) -> float:
     return float(((region.polygon.max(axis=0) - region.polygon.min(axis=0)) * factor).max())
 
 
-def _shared_area(polygon: NDArray[np.float64], edges: NDArray[np.float64]) -> float:
-    """Area of the part of a polygon that lies in the image, in square pixels."""
-    outline = Overlay([[polygon], [edges]]).outline(lambda within: np.asarray(within.all(axis=0)))
+def _shared_area(
+    polygon: NDArray[np.float64], other: NDArray[np.float64], excluded: Sequence[Region] = ()
+) -> float:
+    """Area of what two polygons share and is not excluded, in square pixels."""
+    overlay = Overlay([[polygon], [other], [r.polygon for r in excluded]])
+    outline = overlay.outline(lambda within: np.asarray(within[0] & within[1] & ~within[2]))
     (y0, x0), (y1, x1) = outline.transpose(1, 2, 0)
     return float(((x0 + x1) / 2 * (y1 - y0)).sum())
 

@@ -125,7 +125,7 @@ def windows_of(
     Parameters
     ----------
     image
-        With its pixels at model scale; of a constant image there are no windows.
+        Of a constant one there are no windows.
     regions
         Regions with dots or a stated count.
     hidden
@@ -135,10 +135,10 @@ def windows_of(
     stride, multiple
         Of the network.
     """
-    values = image.scaled.values
-    if values is None or not regions:
+    values = image.values() if regions else None
+    if values is None:
         return []
-    sketch = _Sketch(image, nominal_px, stride, multiple)
+    sketch = _Sketch(image, values, nominal_px, stride, multiple)
     closed = np.zeros(sketch.shape, dtype=bool)
     for region in hidden:
         closed |= sketch.fill(region)
@@ -180,15 +180,16 @@ def windows_of(
 class _Sketch:
     """What is known of an image, drawn on the grid of its density."""
 
-    def __init__(self, image: ReviewedImage, nominal_px: float, stride: int, multiple: int) -> None:
+    def __init__(
+        self, image: ReviewedImage, values: Tensor, nominal_px: float, stride: int, multiple: int
+    ) -> None:
         scaled = image.scaled
         self.image, self.nominal_px = image, nominal_px
         self.stride, self.multiple = stride, multiple
         self.grid = density_grid(scaled.image_shape, scaled.shape, stride)
         self.shape = self.grid.shape
         self.factor = np.array(scaled.shape) / scaled.image_shape
-        assert scaled.values is not None
-        self.thumbnail = thumbnail(scaled.values)
+        self.thumbnail = thumbnail(values)
 
     def to_model(self, yx: NDArray[np.float64]) -> NDArray[np.float64]:
         """Positions at model scale; pixel edges fall on pixel edges."""
