@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QDialogButtonBox, QDockWidget
+from qtpy.QtWidgets import QDialogButtonBox, QDockWidget, QLabel
 
 from celltally import zoo
 from celltally._napari import counting, learn_follow, learning, model_section
@@ -285,7 +285,10 @@ def test_learning_shows_progress_and_curves(learn, fake, click, until):
     assert learn.curves.loss.last == 400
     assert learn.curves.validation.level == 1.0
     assert "Learning" in learn.run.run.bar.format()
+    shares = []
+    learn.run.run.bar.valueChanged.connect(shares.append)
     until(lambda: learn.learnt is not None)
+    assert shares == sorted(shares)
     assert len(learn._trace.curves().loss) == 400  # of every step, not of every report
     asked = fake.asked[0]
     assert (asked.name, asked.project, asked.by) == ("fake – wells", "wells", ("Ada",))
@@ -346,15 +349,22 @@ def test_before_and_after_are_shown(learnt, until):
     outcome = learnt.outcome
     assert outcome.isVisible()
     assert outcome.verdict.text() == "It helped."
-    assert outcome.figures.text().splitlines() == [
-        "Kept-back regions: off by 7.0 → 1.0 cells",
-        "Audit regions: off by 5.0 → 2.0 cells",
-    ]
     assert outcome.sentences.text() == "Half the error is gone."
     assert "Not kept yet" in outcome.undecided.text()
     assert len(outcome.examples.views) == 4
     assert not learnt.run.isVisible()
     assert not learnt.material.isVisible()
+
+
+def test_each_fact_is_shown_once_on_a_line_of_its_own(learnt):
+    said = ("it helped", "On 1 region the error went from 1.2 to 0.8", "few regions judge.")
+    tuned = replace(learnt.learnt.tuned, sentences=said)
+    learnt.outcome.show_learnt(replace(learnt.learnt, tuned=tuned))
+    assert learnt.outcome.verdict.text() == "It helped."
+    lines = learnt.outcome.sentences.text().splitlines()
+    assert lines == ["•\xa0On 1 region the error went from 1.2 to 0.8.", "•\xa0Few regions judge."]
+    shown = [label.text() for label in learnt.outcome.findChildren(QLabel)]
+    assert sum("1.2" in words for words in shown) == 1
 
 
 def test_that_it_did_not_help_is_as_visible(learn, fake, click, until):
@@ -422,7 +432,9 @@ def test_keep_saves_and_selects(learnt, tally, click, until, at_home):
     until(lambda: tally.model.record is not None and tally.model.record.name == "fake – wells")
     until(lambda: any(r.name == "fake – wells" for r in learnt.follow.models.records))
     assert zoo.load(at_home / "fake – wells").sha256 == learnt.follow.record.sha256
-    assert "Kept as “fake – wells”" in learnt.run.run.message.text()
+    assert (
+        "Kept as “fake – wells”, and chosen in Tally: press Count" in learnt.run.run.message.text()
+    )
     assert not learnt.outcome.isVisible()
     assert learnt.material.name == "fake – wells 2"
     assert learnt.material.isVisible()
@@ -459,7 +471,8 @@ def test_a_locked_study_asks_first(learnt, tally, click, until, monkeypatch, at_
     assert (at_home / "fake – wells").is_dir()
     until(lambda: not tally.model.loading)
     assert tally.model.record.name == "fake"
-    assert learnt.run.run.message.text() == "Kept as “fake – wells”."
+    assert learnt.run.run.message.text().startswith("Kept as “fake – wells”; Tally goes on with")
+    until(lambda: any(r.name == "fake – wells" for r in learnt.follow.models.records))
 
 
 # ---- versions ----
@@ -514,8 +527,7 @@ def test_a_new_model_is_asked_for_and_trained(learn, fake, click, qtbot, until):
     assert asked.minutes == 2.0
     assert learn.outcome.name_edit.text() == "pollen"
     assert learn.outcome.title.text() == "How well it counts"
-    assert learn.outcome.figures.text().splitlines()[0] == "Kept-back regions: off by 1.0 cells"
-    assert learn.outcome.examples.views[0].caption == "you\xa021 · it\xa020"
+    assert learn.outcome.examples.views[0].caption == "you\xa021\nit\xa020"
 
 
 # ---- the job ----

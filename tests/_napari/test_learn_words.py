@@ -9,6 +9,7 @@ import pytest
 
 from celltally._napari import learn_words as words
 from celltally._napari.learn_curve import MOST_POINTS, thinned
+from celltally._napari.learn_stages import FROM_NOTHING, ROUND, said_of
 from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_versions import (
     family,
@@ -31,8 +32,8 @@ LEARNED = Learned(
 def test_material_in_words():
     found = Teaching(images=4, regions=12, stated=2, audits=3, dots=231, corrected=37)
     assert words.material_words(found) == (
-        "12 reviewed regions in 4 images, 231 dots, 37 corrected; 2 regions with only a stated "
-        "count; 3 audit regions to judge."
+        "12 reviewed regions, 231 dots, 37 corrected; 2 regions with only a stated "
+        "count; 3 audit regions to judge; all in 4 images."
     )
     one = Teaching(images=1, regions=1, dots=1)
     assert words.material_words(one) == "1 reviewed region in 1 image, 1 dot."
@@ -97,20 +98,22 @@ def test_time_left(seconds, said):
     assert words.left_words(seconds) == said
 
 
-def test_time_left_names_what_is_done():
-    assert words.left_words(31, "comparing") == "Comparing: about 35 s left"
+def test_sentences_are_seen_to_begin():
+    assert words.bullets([]) == ""
+    assert words.bullets(["One."]) == "One."
+    assert words.bullets(["One.", "Two."]) == "•\xa0One.\n•\xa0Two."
 
 
 def test_before_and_after_in_words():
-    compared = SimpleNamespace(
-        judge="kept back", regions=[1, 2, 3], images=2, mae_before=5.21, mae_after=1.9
-    )
-    assert words.compared_line(compared) == "Kept-back regions: off by 5.2 → 1.9 cells"
-    alone = words.compared_line(compared, from_nothing=True)
-    assert alone == "Kept-back regions: off by 1.9 cells"
     example = SimpleNamespace(counted=21.0, before=13.7, after=20.2)
-    assert words.example_caption(example) == "you\xa021 · before\xa014\xa0→\xa0after\xa020"
-    assert words.example_caption(example, from_nothing=True) == "you\xa021 · it\xa020"
+    assert words.example_caption(example) == "you\xa021\nbefore\xa014\xa0→\xa0after\xa020"
+    assert words.example_caption(example, from_nothing=True) == "you\xa021\nit\xa020"
+
+
+def test_after_keep_it_says_what_is_next():
+    assert "press Count there" in words.kept_words("mine", used=True)
+    assert "Recount all" in words.kept_words("mine", used=True)
+    assert "Tally goes on with" in words.kept_words("mine", used=False)
 
 
 def test_every_step_is_traced():
@@ -123,20 +126,48 @@ def test_every_step_is_traced():
     assert curves.loss[-1] == (8.0, 1.0)
     assert curves.validation == ((8.0, 1.0),)
     assert curves.parent == 2.0
-    assert trace.seconds_left() == pytest.approx(2.0)
+    # Two steps at one second, and what comes behind them, at the pace of the first ten.
+    behind = 10 * (1 - 0.78) / (0.78 - 0.12)
+    assert trace.seconds_left(8.0) == pytest.approx(2.0 + behind)
 
 
 def test_time_left_is_not_guessed_at():
-    trace = Trace()
-    assert trace.seconds_left() is None
+    trace = Trace(FROM_NOTHING)
+    assert trace.seconds_left(0.0) is None
     trace.put(Progress(0, 0, "reading"), now=0.0)
     trace.put(Progress(1, 100, "learning"), now=9.0)
     trace.put(Progress(2, 100, "learning"), now=9.5)
-    assert trace.seconds_left() is None
+    assert trace.seconds_left(9.5) is None
     trace.put(Progress(3, 100, "learning"), now=19.0)
-    assert trace.seconds_left() == pytest.approx(5.0 * 97)
+    behind = 500.0 * 0.05 / 0.93
+    assert trace.seconds_left(19.0) == pytest.approx(5.0 * 97 + behind)
     trace.put(Progress(1, 4, "comparing"), now=20.0)
-    assert trace.seconds_left() is None  # something else, as fast as nobody knows
+    assert trace.seconds_left(20.0) == pytest.approx(5.0 * 97 + behind - 1.0)  # it goes on down
+    assert trace.seconds_left(1e6) == 0.0
+
+
+def test_the_bar_runs_once_over_the_whole():
+    trace, shares, left = Trace(), [], []
+    now = 0.0
+    for message in ("reading", *list(ROUND)[1:], "something nobody foresaw"):
+        for done in range(5):
+            now += 1.0
+            trace.put(Progress(done, 4, message), now=now)
+            shares.append(trace.share())
+            left.append(trace.seconds_left(now))
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert left[0] is None
+    assert said_of("finding the prototypes' pictures") == "choosing pictures"
+    assert said_of("learning") == "learning"
+
+
+def test_more_steps_than_were_said_do_not_take_the_bar_back():
+    trace = Trace()
+    trace.put(Progress(10, 20, "learning"), now=0.0)
+    half = trace.share()
+    trace.put(Progress(11, 120, "learning"), now=1.0)
+    assert trace.share() == half
 
 
 def test_long_curves_are_thinned():

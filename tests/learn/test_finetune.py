@@ -8,7 +8,6 @@ from dataclasses import replace
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-import torch
 
 from celltally.appearance import APPEARANCE
 from celltally.errors import UserError
@@ -258,15 +257,10 @@ def test_a_blank_image_beside_others(parent, dark):
 
 
 def test_networks_that_look_at_whole_images_only(dark):
-    torch.manual_seed(0)
-    config = {"widths": (4, 4), "depth": 4}
-    network = build("decoupled")
-    if network.halo is not None:
-        pytest.skip("it counts in tiles")
-    model = Model.from_network(network, name="whole", diameter_px=12.0)
-    with pytest.raises(UserError, match=r"'whole' looks at whole images only \(decoupled\)"):
+    model = Model.from_network(build("patch_regression"), name="whole", diameter_px=12.0)
+    words = r"'whole' looks at whole images only \(patch_regression\)"
+    with pytest.raises(UserError, match=words):
         finetuned(model, dark([5]))
-    assert config
 
 
 def test_nonsense_is_refused_in_a_sentence(parent, dark, rectangle):

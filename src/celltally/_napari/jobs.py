@@ -8,6 +8,7 @@ other, such as saving, is done ``InOrder``.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two reports. More often, repainting costs more than the work.
 REPORT_EVERY = 0.25
+#: Seconds after which Python lets another thread go on, while there are jobs. By default it is
+#: 5 ms; painting asks for Python's lock a hundred times, and waits that long each time.
+SWITCH_AFTER = 0.0005
 
 
 def sentence(error: Exception) -> str:
@@ -82,15 +86,22 @@ class Job:
 
     #: Qt holds whom it calls back weakly; a running job must not vanish.
     _alive: ClassVar[set[Job]] = set()
+    #: What ``SWITCH_AFTER`` stands in for.
+    _usual_switch: ClassVar[float] = sys.getswitchinterval()
 
     def start(self) -> None:
         """Start the thread."""
+        if not self._alive:
+            Job._usual_switch = sys.getswitchinterval()
+            sys.setswitchinterval(min(SWITCH_AFTER, Job._usual_switch))
         self._alive.add(self)
         self._worker.finished.connect(self._finished)
         self._worker.start()
 
     def _finished(self) -> None:
         self._alive.discard(self)
+        if not self._alive:
+            sys.setswitchinterval(self._usual_switch)
 
     def cancel(self) -> None:
         """Ask the job to end at its next step; ``on_cancelled`` tells when it has."""

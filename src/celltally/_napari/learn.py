@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info
@@ -19,9 +20,10 @@ from celltally._napari.learn_material_section import MaterialSection
 from celltally._napari.learn_new_dialog import NewModelDialog
 from celltally._napari.learn_outcome_section import OutcomeSection
 from celltally._napari.learn_run_section import LearnCurves, LearnRunSection
+from celltally._napari.learn_stages import FROM_NOTHING, ROUND, said_of
 from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_versions_section import VersionsSection
-from celltally._napari.learn_words import lock_words
+from celltally._napari.learn_words import kept_words, lock_words
 from celltally._napari.learning import Asked, Learnt
 from celltally._napari.model_section import ModelSection
 from celltally._napari.saving import saving_of
@@ -181,7 +183,7 @@ class LearnWidget(Docked):
             store, name, parent, project=self.saving.name, by=material.teaching.by,
             sample=sample, minutes=minutes, saved=lambda: self.saving.line.idle,
         )  # fmt: skip
-        trace = self._trace = Trace()
+        trace = self._trace = Trace(ROUND if parent is not None else FROM_NOTHING)
         self._said = ""
         self.curves.clear()
         self.run.show_running()
@@ -201,7 +203,9 @@ class LearnWidget(Docked):
             self._job.cancel()
 
     def _progress(self, step: Progress) -> None:
-        self.run.show_progress(step, self._trace.seconds_left())
+        trace = self._trace
+        words = said_of(step.message)
+        self.run.show_progress(words, trace.share(), trace.seconds_left(time.monotonic()))
         self.curves.show_curves(self._trace.curves())
 
     def _failed(self, error: Exception) -> None:
@@ -250,7 +254,7 @@ class LearnWidget(Docked):
         self._keeping = None
         self.material.forget_name()
         used = self._asked_to_use(record)
-        self._decided(f"Kept as “{record.name}”" + (", and used in Tally." if used else "."))
+        self._decided(kept_words(record.name, used=used))
         show_info(f"Saved the model {record.name}.")
         self._list_models(record if used else None)
 
@@ -277,7 +281,8 @@ class LearnWidget(Docked):
                 section.choose(used.name)
             else:
                 section.reload()
-        self.follow.list_models()
+        if tally is None:  # else its list is taken
+            self.follow.list_models()
 
     def _asked_to_use(self, record: ModelRecord) -> bool:
         """Whether a version is to be used in Tally: asked only where the study is locked."""

@@ -55,8 +55,9 @@ class ExampleView(QWidget):
         self._image = image_of_pixels(example.pixels)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumSize(SIDE, SIDE)
-        self.setAccessibleName(caption)
-        self.setToolTip(f"{example.image}: {caption}. Click: larger")
+        said = caption.replace("\n", ", ")
+        self.setAccessibleName(said)
+        self.setToolTip(f"{example.image}: {said}. Click: larger")
 
     def sizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
         """Return the size that is best: as wide as there is room."""

@@ -137,9 +137,16 @@ class LearnFollowing(QObject):
 
     def _model_chosen(self) -> None:
         self.model_changed.emit()
-        record = self.record
-        if record is not None and record not in self.models.records:
-            self.list_models()
+        tally = self.tally
+        if tally is None or tally.model.loading:
+            return
+        records = tuple(tally.model.records())
+        if records and records != self.models.records:  # not read twice, beside each other
+            self._jobs.start(
+                lambda: learning.families_job(records),
+                on_done=self._listed,
+                on_failed=lambda error: self.told.emit(sentence(error)),
+            )
 
     def list_models(self) -> None:
         """List the models at hand, beside the window."""

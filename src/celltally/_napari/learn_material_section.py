@@ -21,7 +21,9 @@ from celltally.record import ModelRecord
 __all__ = ["MaterialSection"]
 
 #: Letters of a model's name that a row has room for.
-NAME_LENGTH = 30
+NAME_LENGTH = 27
+#: Letters of the project's name beside the title.
+PROJECT_LENGTH = 13
 NO_TALLY = "Open Tally: the model that is chosen there learns."
 
 
@@ -67,7 +69,7 @@ class MaterialSection(Section):
     def show_material(self, material: Material | None, project: str) -> None:
         """Show what was reviewed in a project; None while that is not known."""
         self.material, self._project = material, project
-        self.project.setText(texts.short(project, 22))
+        self.project.setText(texts.short(project, PROJECT_LENGTH))
         self.project.setToolTip(f"Project: {project}" if project else "")
         found = None if material is None else material.teaching
         hint(self.words, "The project is being read." if found is None else material_words(found))

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLineEdit, QPushButton
 from celltally._napari.controls import ATTENTION, Section, evenly, hint, wrapped
 from celltally._napari.count_section import PRIMARY
 from celltally._napari.learn_examples import Examples
-from celltally._napari.learn_words import compared_line
+from celltally._napari.learn_words import bullets
 from celltally._napari.learning import Learnt
 
 __all__ = ["OutcomeSection"]
@@ -30,7 +30,6 @@ class OutcomeSection(Section):
     def __init__(self) -> None:
         super().__init__("Before and after")
         self.verdict = wrapped(name="learn_verdict")
-        self.figures = wrapped(name="learn_figures")
         self.sentences = wrapped(name="learn_sentences")
         self.missing = wrapped(name="learn_missing", style=ATTENTION)
         self.undecided = wrapped(name="learn_undecided")
@@ -45,7 +44,7 @@ class OutcomeSection(Section):
         self.discard_button.clicked.connect(lambda: self.discarded.emit())
         self.problem = wrapped(name="learn_keep_problem", style=ATTENTION)
         self.examples = Examples()
-        for part in (self.verdict, self.figures, self.sentences, self.missing, self.undecided):
+        for part in (self.verdict, self.sentences, self.missing, self.undecided):
             self.column.addWidget(part)
         self.add_row("New version", self.name_edit)
         self.column.addWidget(evenly(self.keep_button, self.discard_button))
@@ -63,9 +62,8 @@ class OutcomeSection(Section):
         hint(self.verdict, _ended(first))
         first_one = learnt.from_nothing
         self.title.setText("How well it counts" if first_one else "Before and after")
-        lines = [compared_line(one, from_nothing=first_one) for one in tuned.compared]
-        hint(self.figures, "\n".join(lines))
-        hint(self.sentences, "\n".join(map(_ended, rest)))
+        # A line for each kind of region that judges, and then what would help.
+        hint(self.sentences, bullets([_ended(said) for said in rest]))
         hint(self.missing, "\n".join(f"Left out: {_ended(said)}" for said in learnt.missing))
         hint(self.undecided, _KEPT_NOT)
         self.name_edit.setText(learnt.name)

@@ -72,12 +72,22 @@ class LearnRunSection(QWidget):
         self.new_button.setVisible(False)
         hint(self.left, _STAYS)
 
-    def show_progress(self, step: Progress, seconds_left: float | None) -> None:
-        """Show how far it is, and how long it still takes, where that is known."""
-        self.run.show_progress(step)
-        words = left_words(seconds_left, step.message)
-        if words:
-            hint(self.left, f"{words}. {_STAYS}")
+    def show_progress(self, message: str, share: float, seconds_left: float | None) -> None:
+        """Show how far it is.
+
+        Parameters
+        ----------
+        message
+            What is being done.
+        share
+            Of the whole that is done, from 0 to 1.
+        seconds_left
+            How long the whole still takes; None where that is not known.
+        """
+        total = 1000 if share > 0 else 0
+        self.run.show_progress(Progress(int(1000 * share), total, message))
+        words = left_words(seconds_left)
+        hint(self.left, f"{words}. {_STAYS}" if words else _STAYS)
 
     def show_cancelling(self) -> None:
         """Show that it ends as soon as it can."""

@@ -49,7 +49,8 @@ class VersionsSection(Section):
         self.tree.setHeaderLabels(["Version, learned from", "Error"])
         self.tree.setIndentation(12)
         self.tree.setItemsExpandable(False)
-        self.tree.setTextElideMode(Qt.TextElideMode.ElideRight)
+        # Versions of a family differ at the end of their names.
+        self.tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.tree.headerItem().setToolTip(
             1, "Mean error of a region's count, before → after, on regions that taught nothing."

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from celltally._napari import texts
 
 if TYPE_CHECKING:
-    from celltally.learn.outcome import Compared, Example
+    from celltally.learn.outcome import Example
     from celltally.project.study_lock import Lock
     from celltally.project.teaching import Teaching
 
 __all__ = [
     "EMPTY",
-    "compared_line",
+    "bullets",
     "example_caption",
+    "kept_words",
     "left_words",
     "lock_words",
     "material_words",
@@ -44,17 +45,20 @@ def material_words(found: Teaching) -> str:
     if not found.lessons and not found.audits:
         return EMPTY
     parts = []
+    where = f" in {_n(found.images, 'image')}"  # the images are those of all these regions
     if found.regions:
         corrected = f", {texts.number(found.corrected)} corrected" if found.corrected else ""
         parts.append(
-            f"{_n(found.regions, 'reviewed region')} in {_n(found.images, 'image')}, "
+            f"{_n(found.regions, 'reviewed region')}{'' if found.audits else where}, "
             f"{_n(found.dots, 'dot')}{corrected}"
         )
     if found.stated:
-        where = "" if found.regions else f" in {_n(found.images, 'image')}"
-        parts.append(f"{_n(found.stated, 'region')}{where} with only a stated count")
+        there = "" if found.regions or found.audits else where
+        parts.append(f"{_n(found.stated, 'region')}{there} with only a stated count")
     if found.audits:
-        parts.append(f"{_n(found.audits, 'audit region')} to judge")
+        parts.append(f"{_n(found.audits, 'audit region')} to judge{where if not parts else ''}")
+        if len(parts) > 1:
+            parts.append(f"all{where}")
     words = "; ".join(parts)
     if not found.lessons:
         words += ". Audit regions only judge: review others to learn from"
@@ -117,31 +121,30 @@ def name_problem(name: str, taken: Collection[str]) -> str | None:
     return None
 
 
-def left_words(seconds: float | None, doing: str = "") -> str:
-    """Say how long it still takes, as roughly as it is known.
-
-    Parameters
-    ----------
-    seconds
-        Of what is being done now; None where that is not known.
-    doing
-        What that is.
-    """
+def left_words(seconds: float | None) -> str:
+    """Say how long it still takes, as roughly as it is known; "" where it is not."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     if seconds < 5:
-        left = "a few seconds left"
-    elif seconds < 90:
-        left = f"about {5 * math.ceil(seconds / 5)} s left"
-    else:
-        left = f"about {math.ceil(seconds / 60)} min left"
-    words = f"{doing}: {left}" if doing else left
-    return f"{words[:1].upper()}{words[1:]}"
+        return "A few seconds left"
+    if seconds < 90:
+        return f"About {5 * math.ceil(seconds / 5)} s left"
+    return f"About {math.ceil(seconds / 60)} min left"
 
 
 def minutes_words(minutes: float) -> str:
     """Say how long a training from nothing takes."""
     return f"It takes about {minutes:g} min{'' if minutes == 1 else 's'}; you can cancel any time."
+
+
+def kept_words(name: str, *, used: bool) -> str:
+    """Say that a new version is among the models, and what is next."""
+    if not used:
+        return f"Kept as “{name}”; Tally goes on with the model that is chosen there."
+    return (
+        f"Kept as “{name}”, and chosen in Tally: press Count there. Counts that were made before "
+        "stay as they are; Recount all in Study makes them anew."
+    )
 
 
 def lock_words(lock: Lock, name: str) -> str:
@@ -152,35 +155,22 @@ def lock_words(lock: Lock, name: str) -> str:
     )
 
 
-def compared_line(compared: Compared, *, from_nothing: bool = False) -> str:
-    """Give errors before and after, on regions of one kind: a short line.
-
-    Parameters
-    ----------
-    compared
-        The regions.
-    from_nothing
-        Whether there was no model before.
-    """
-    kind = "Kept-back" if compared.judge == "kept back" else "Audit"
-    before = "" if from_nothing else f"{_off(compared.mae_before)} → "
-    return f"{kind} regions: off by {before}{_off(compared.mae_after)} cells"
+def bullets(sentences: Sequence[str]) -> str:
+    """Put sentences below each other, so that each is seen to begin; one alone stays as it is."""
+    if len(sentences) < 2:
+        return "".join(sentences)
+    return "\n".join(f"•\xa0{said}" for said in sentences)
 
 
 def example_caption(example: Example, *, from_nothing: bool = False) -> str:
-    """``you 21 · before 14 → after 20``."""
+    """``you 21``, and below it ``before 14 → after 20``."""
     number = texts.number
     if from_nothing:
-        return f"you\xa0{number(example.counted)} · it\xa0{number(example.after)}"
-    # Where there is no room for all of it, the line breaks behind the first part.
+        return f"you\xa0{number(example.counted)}\nit\xa0{number(example.after)}"
     return (
-        f"you\xa0{number(example.counted)} · before\xa0{number(example.before)}\xa0→"
+        f"you\xa0{number(example.counted)}\nbefore\xa0{number(example.before)}\xa0→"
         f"\xa0after\xa0{number(example.after)}"
     )
-
-
-def _off(error: float) -> str:
-    return f"{error:.1f}" if error < 99.95 else texts.number(error)
 
 
 def _n(n: int, thing: str) -> str:

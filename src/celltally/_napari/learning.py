@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ __all__ = [
     "Learnt",
     "Material",
     "ModelsAtHand",
+    "families_job",
     "keep_job",
     "learn_job",
     "material_job",
@@ -85,6 +86,12 @@ class ModelsAtHand:
 def models_job() -> Generator[Progress, None, ModelsAtHand]:
     """Look at the models at hand."""
     records = yield from counting.list_models_job()
+    return (yield from families_job(records))
+
+
+def families_job(records: Sequence[ModelRecord]) -> Generator[Progress, None, ModelsAtHand]:
+    """Find out which of some models was made from which."""
+    yield Progress(0, 0, "looking at the models")
     from celltally.lineage import lineages
 
     return ModelsAtHand(tuple(records), lineages(records))

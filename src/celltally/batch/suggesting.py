@@ -280,8 +280,9 @@ def _known(store: Store, count: StoredCount | None, model: Model) -> Prediction 
     if kept is None:
         return None
     # The calibration may be another one by now: the maps are the same.
+    counting = model.counting(kept[0].appearance)
     return replace(
-        kept[0], calibration=model.calibration, calibration_sha256=model.calibration_sha256
+        kept[0], calibration=counting.calibration, calibration_sha256=counting.calibration_sha256
     )
 
 

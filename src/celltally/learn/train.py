@@ -38,7 +38,7 @@ from celltally.learn.projected import Head, Projected, count_errors, told
 from celltally.learn.push import iter_project
 from celltally.learn.refit import iter_refit
 from celltally.learn.replay import in_words, make_replay, replay_patches
-from celltally.learn.seen import check_unseen, image_hash, image_hashes
+from celltally.learn.seen import check_unseen, image_hashes, is_among
 from celltally.learn.validate import validate
 from celltally.model import Model
 from celltally.networks import (
@@ -138,7 +138,7 @@ def make_plan(
         rest = [s for s in owner if s.group not in judges]
         for name, fraction in (("val", VAL), ("calibrate", CALIBRATE)):
             if not given[name]:
-                barred = {s.group for s in rest if seen[name] and image_hash(s) in seen[name]}
+                barred = {s.group for s in rest if is_among(s, seen[name])}
                 rest, taken = split_by_group(rest, fraction, seed, barred)
                 parts[name] += [(owner[sample], sample) for sample in taken]
         train += [(owner[sample], sample) for sample in rest]

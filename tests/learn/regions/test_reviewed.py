@@ -50,6 +50,26 @@ def test_an_excluded_region_with_a_count_stays_excluded(reviewed_folder, rectang
     assert [r.id for r in image.excluded] == [regions[0].id]
 
 
+def test_of_excluded_parts_nothing_is_known(reviewed_folder, rectangle, write_dots):
+    """Dots there are not counted, and a region that has no other part is left out."""
+    excluded = rectangle(0, 0, 64, 20, "exclude")
+    regions = [rectangle(0, 0, 64, 72), rectangle(10, 0, 50, 22), excluded]
+    folder = reviewed_folder([1], {0: regions})
+    write_dots(folder, "cells-0", [(30, 10), (30, 40), (50, 60)])
+    ((image,), (note,)) = read(folder)
+    assert [r.id for r in image.teaching] == [regions[0].id]
+    assert region_count(image, image.teaching[0]) == 2
+    assert make_region_plan([image], 0).numbers()["dots"] == 2
+    assert "1 region of cells-0.png is smaller than a cell" in note
+
+
+def test_pixels_at_model_scale_are_not_kept(reviewed_folder):
+    """Those of many large images would not fit into the memory."""
+    ((image,), _) = read(reviewed_folder([3], diameter_px=24))
+    assert image.scaled.values is None
+    assert image.values().shape == (1, *image.scaled.shape) == (1, 32, 36)
+
+
 def test_counts_alone_are_stated_counts(dataset_folder):
     ((image, other), _) = read(dataset_folder(counts=[4, 9], labels="counts"))
     assert [r.stated for i in (image, other) for r in i.teaching] == [4.0, 9.0]

@@ -64,6 +64,11 @@ def test_nothing_judges(words, start):
     assert "audit some" in told[1]
 
 
+def test_many_images_that_have_all_taught_before():
+    plan = SimpleNamespace(teachers=["a", "b", "c"], taught=["r", "s", "t"])
+    assert verdict([], plan)[1] == "Review regions in other images, or audit some, to be told."
+
+
 def test_how_well_a_new_model_counts():
     told = accuracy_in_words([BETTER], PLAN)
     assert told[0] == (

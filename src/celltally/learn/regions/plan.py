@@ -14,7 +14,7 @@ from celltally.learn.data import Dataset, Sample
 from celltally.learn.outcome import Judge
 from celltally.learn.regions.reviewed import ReviewedImage, region_count
 from celltally.learn.regions.windows import Window, teaching_windows, windows_of
-from celltally.learn.seen import image_hash
+from celltally.learn.seen import is_among
 from celltally.types import Region
 
 __all__ = ["RegionPlan", "make_region_plan"]
@@ -136,7 +136,7 @@ def make_region_plan(
     seed
         Chooses what is kept back.
     taught
-        Hashes of images (``seen.image_hash``) that the model has learned from before: they
+        Hashes of images (``seen.image_hashes``) that the model has learned from before: they
         cannot judge it, and teach again.
 
     Raises
@@ -181,7 +181,7 @@ def _kept_back(teachers: Sequence[ReviewedImage], seed: int, taught: Collection[
     wanted = max(1, round(KEPT * total))
     names = sorted(groups)
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    barred = {i.sample.group for i in teachers if taught and image_hash(i.sample) in taught}
+    barred = {i.sample.group for i in teachers if is_among(i.sample, taught)}
     cells = {
         n: sum(region_count(i, r) for i in own for r in i.teaching) for n, own in groups.items()
     }

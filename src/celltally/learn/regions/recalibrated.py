@@ -13,7 +13,7 @@ from celltally.appearance import APPEARANCE
 from celltally.intervals.recalibrate import Audit
 from celltally.learn.calibrate import seen_ranges
 from celltally.learn.regions.plan import RegionPlan
-from celltally.learn.seen import image_hash
+from celltally.learn.seen import is_among
 from celltally.model import Model
 from celltally.types import Audited, Calibration
 
@@ -65,11 +65,11 @@ def recalibrated(child: Model, parent: Model, plan: RegionPlan, audits: Sequence
 
 
 def _taught(child: Model, plan: RegionPlan) -> set[str]:
-    """Groups with an image that the child learned from, in this round or before."""
+    """Give the groups with an image that taught the child, in this round or before."""
     return {image.sample.group for image in plan.teachers} | {
         image.sample.group
         for image in (*plan.kept, *plan.audited)
-        if image_hash(image.sample) in child.record.taught_by
+        if is_among(image.sample, child.record.taught_by)
     }
 
 

@@ -34,7 +34,7 @@ def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
         return (
             f"Nothing tells whether it helped: all {len(plan.taught)} regions, of {images} "
             f"image{'s' * (images != 1)}, were learned from.",
-            f"Review regions in at least {FEWEST_GROUPS} images, or audit some, to be told.",
+            f"Review regions in {_where_else(images)} images, or audit some, to be told.",
         )
     told = ["It helped." if better else "It did not help."]
     for one in judges:
@@ -66,7 +66,7 @@ def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str
         return (
             f"Nothing tells how well it counts: all {len(plan.taught)} regions, of {images} "
             f"image{'s' * (images != 1)}, were learned from.",
-            f"Review regions in at least {FEWEST_GROUPS} images, or audit some, to be told.",
+            f"Review regions in {_where_else(images)} images, or audit some, to be told.",
         )
     told = []
     for one in judges:
@@ -79,3 +79,8 @@ def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str
         )
     told.append("More reviewed regions, from images that differ, make it better.")
     return tuple(told)
+
+
+def _where_else(images: int) -> str:
+    """Say in which images to review; of enough that all taught before none can be kept back."""
+    return "other" if images >= FEWEST_GROUPS else f"at least {FEWEST_GROUPS}"
