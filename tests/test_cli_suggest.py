@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import imageio.v3 as iio
 import numpy as np
@@ -174,6 +175,28 @@ def test_only_planes_that_changed_are_looked_at_again(project, tiny, monkeypatch
     review(project, "many.png")
     ask()
     assert len(counted) == 4
+
+
+def test_what_a_base_counted_is_taken_with_the_calibration_of_that_one(project, tiny, monkeypatch):
+    from celltally.learn import suggest as learn_suggest
+
+    counted = ["count", str(project), "--model", str(tiny), "--device", "cpu"]
+    assert run(["project", *counted]) == 0
+    model = Model.load(tiny)
+    base = model.with_calibration(replace(model.calibration, alpha=7.0))
+    monkeypatch.setattr(Model, "counting", lambda *_: base)
+    given = []
+    real = learn_suggest.iter_candidates
+
+    def look(*arguments, **options):
+        given.append(options["prediction"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(learn_suggest, "iter_candidates", look)
+    with Store(project, read_only=True) as store:
+        drain(iter_suggest(store, model, 1, side_px=80, device="cpu"))
+    assert {one.calibration_sha256 for one in given} == {base.calibration_sha256}
+    assert {one.calibration.alpha for one in given} == {7.0}
 
 
 def test_images_that_came_from_no_file_can_be_read_where_they_are_open(tmp_path, tiny, draw_cells):

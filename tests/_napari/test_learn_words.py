@@ -44,7 +44,7 @@ def test_material_in_words():
 def test_what_to_do_where_there_is_nothing():
     assert words.material_words(Teaching()) == words.EMPTY
     audits = words.material_words(Teaching(images=1, audits=2))
-    assert audits.startswith("2 audit regions to judge.")
+    assert audits.startswith("2 audit regions to judge in 1 image.")
     assert "review others" in audits
 
 

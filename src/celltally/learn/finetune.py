@@ -10,6 +10,7 @@ the reviewed ones are counted by the parent itself, which lies in the child as i
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ from celltally.progress import relay
 from celltally.record import Learned, TrainingSet
 from celltally.types import Progress
 
-__all__ = ["iter_finetune"]
+__all__ = ["check_can_learn", "iter_finetune"]
 
 #: Seconds of learning: of the minute (on a GPU: of the five seconds) that one round may take,
 #: what reading, comparing and recalibrating leave.
@@ -105,6 +106,10 @@ def iter_finetune(
     UserError
         When the model cannot learn from regions, or the regions teach nothing.
     """
+    if steps is not None and steps < 1:
+        raise UserError(f"{steps} steps teach nothing; give at least 1")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UserError(f"{seconds:g} seconds are no time to learn in; give more than 0")
     job = _Finetuning(model, name, resolve_device(device), device, seed, project, tuple(by))
     config = fit or RegionFit()
     budget = seconds if seconds is not None else SECONDS.get(job.target.type, SECONDS["cpu"])
@@ -126,7 +131,7 @@ class _Finetuning:
 
     def run(self, data: Sequence[Path], config: RegionFit) -> Generator[Progress, None, FineTuned]:
         start = time.perf_counter()
-        _check(self.model)
+        check_can_learn(self.model)
         nominal, network = self.model.diameter_px, self.model.network
         images, notes = yield from iter_reviewed(data, nominal)
         plan = make_region_plan(images, self.seed, taught=self.model.record.taught_by)
@@ -275,7 +280,14 @@ class _Finetuning:
 _NONE: tuple[int, ...] = ()
 
 
-def _check(model: Model) -> None:
+def check_can_learn(model: Model) -> None:
+    """Refuse a model that cannot learn from regions.
+
+    Raises
+    ------
+    UserError
+        When it looks at whole images only, or counts several classes.
+    """
     network = model.network
     if network.halo is None or "dots" not in network.supervision:
         raise UserError(

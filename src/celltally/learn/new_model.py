@@ -24,6 +24,7 @@ from celltally.diameter import check_diameter
 from celltally.errors import UserError
 from celltally.intervals import known_appearances
 from celltally.learn.data import hash_samples
+from celltally.learn.finetune import check_can_learn
 from celltally.learn.gallery import Gallery
 from celltally.learn.outcome import FineTuned
 from celltally.learn.regions.gallery import iter_region_gallery
@@ -94,6 +95,8 @@ def iter_new_model(
     """
     if not minutes > 0:
         raise UserError(f"{minutes:g} minutes are no training; give more than 0")
+    if start is not None:
+        check_can_learn(start)
     target, begun = resolve_device(device), time.perf_counter()
     torch.manual_seed(seed)
     net = build(network) if start is None else copy.deepcopy(start.network)
