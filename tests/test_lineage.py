@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from celltally import zoo
+from celltally.card import render_card
 from celltally.cli import run
 from celltally.lineage import Version, errors_of, lineages, origin_of
 from celltally.model import Model
@@ -237,3 +238,12 @@ def test_the_card_says_how_it_went(tiny_model, tmp_path, details, words):
     )
     model.save(tmp_path / "mine")
     assert words in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_figures_that_were_measured_with_the_base_are_its(tiny_model):
+    record = replace(tiny_model.record, learned=LEARNED, metrics={"cells": {"mae": 2.0}})
+    base = replace(tiny_model.record, name="general")
+    assert "They are those of general, which counts images like these." in render_card(
+        record, None, base
+    )
+    assert "smallest count error" in render_card(replace(record, learned=None), None)

@@ -62,7 +62,9 @@ def render_card(
         lines += [
             "",
             "The step of the training with the smallest count error on these images was kept, "
-            "so expect somewhat larger errors on new ones.",
+            "so expect somewhat larger errors on new ones."
+            if base is None
+            else f"They are those of {base.name}, which counts images like these.",
         ]
     else:
         lines.append("None were measured.")

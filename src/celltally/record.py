@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from reprlib import repr as shown
 from types import UnionType
@@ -483,6 +484,8 @@ def read_prototypes(folder: Path) -> tuple[PrototypeRecord, ...]:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether what JSON holds is of the type that a field is annotated with."""
+    if hint is float:  # most of what there is
+        return isinstance(value, int | float) and not isinstance(value, bool)
     arguments = get_args(hint)
     if get_origin(hint) is UnionType:
         return any(_fits(value, part) for part in arguments)
@@ -497,7 +500,7 @@ def _fits(value: Any, hint: Any) -> bool:
             and all(_fits(v, arguments[0]) for v in value)
         )
     if is_dataclass(hint):
-        types = get_type_hints(hint)
+        types = _types_of(hint)
         needed = {
             f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING
         }
@@ -508,7 +511,11 @@ def _fits(value: Any, hint: Any) -> bool:
         )
     if isinstance(value, bool) or hint is Any:
         return hint in (bool, Any)
-    return isinstance(value, int | float if hint is float else hint)
+    return isinstance(value, hint)
+
+
+#: Annotations of a dataclass's fields; read from their text once, not for every value.
+_types_of: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def _verify(folder: Path, record: ModelRecord) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 import pytest
 
-from celltally._napari.jobs import Jobs, sentence
+from celltally._napari.jobs import SWITCH_AFTER, Jobs, sentence
 from celltally.errors import UserError
 from celltally.types import Progress
 
@@ -59,6 +60,24 @@ def test_progress_comes_at_most_four_times_a_second(qtbot):
     Jobs().start(work, **heard.callbacks())
     qtbot.waitUntil(heard.ended)
     assert 2 <= sum(entry[0] == "progress" for entry in heard.what) <= 5
+
+
+def test_the_window_gets_its_turn_soon_while_there_are_jobs(qtbot):
+    usual, jobs, going = sys.getswitchinterval(), Jobs(), [True, True]
+
+    def work(which):
+        while going[which]:
+            yield Progress(0, 0)
+            time.sleep(0.005)
+
+    started = [jobs.start(lambda which=which: work(which), on_done=print) for which in (0, 1)]
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_AFTER)
+    going[0] = False
+    qtbot.waitUntil(lambda: not started[0].running)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_AFTER)
+    going[1] = False
+    qtbot.waitUntil(lambda: not started[1].running)
+    qtbot.waitUntil(lambda: sys.getswitchinterval() == pytest.approx(usual))
 
 
 def test_cancelling_ends_it_at_a_step_and_closes_the_generator(qtbot):

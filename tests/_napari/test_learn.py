@@ -342,6 +342,17 @@ def test_closing_the_widget_ends_learning(learn, fake, click, until):
     until(lambda: fake.closed)
 
 
+def test_qt_may_take_its_parts_in_any_order_at_the_end(learn, monkeypatch):
+    def gone():
+        raise RuntimeError("wrapped C/C++ object has been deleted")
+
+    learn.follow._quiet.stop()
+    monkeypatch.setattr(learn.follow, "_quiet", SimpleNamespace(stop=gone))
+    learn.leave()
+    assert learn.follow.tally is None
+    learn.leave()
+
+
 # ---- before and after ----
 
 
@@ -438,6 +449,15 @@ def test_keep_saves_and_selects(learnt, tally, click, until, at_home):
     assert not learnt.outcome.isVisible()
     assert learnt.material.name == "fake – wells 2"
     assert learnt.material.isVisible()
+
+
+def test_models_are_not_read_twice_beside_each_other(learnt, tally, click, until, monkeypatch):
+    read = []
+    monkeypatch.setattr(learning, "models_job", lambda: read.append(1) or iter(()))
+    click(learnt.outcome.keep_button)
+    until(lambda: any(r.name == "fake – wells" for r in learnt.follow.models.records))
+    assert list(learnt.follow.models.records) == tally.model.records()
+    assert read == []
 
 
 def test_discard_drops_it(learnt, tally, click, at_home):

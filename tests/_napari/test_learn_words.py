@@ -43,6 +43,8 @@ def test_material_in_words():
 
 def test_what_to_do_where_there_is_nothing():
     assert words.material_words(Teaching()) == words.EMPTY
+    gone = words.material_words(Teaching(without_file=("a.tif",)))
+    assert "files are not there" in gone
     audits = words.material_words(Teaching(images=1, audits=2))
     assert audits.startswith("2 audit regions to judge in 1 image.")
     assert "review others" in audits
@@ -82,7 +84,10 @@ def test_long_names_are_cut():
     assert words.name_problem(name, ()) is None
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a/b", "a\tb", ".hidden", "end.", "x" * 81, "General"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "  ", "a/b", "a\tb", "con", "Lpt1.a", ".hidden", "end.", "x" * 81, "General"],
+)
 def test_names_that_cannot_be(name):
     problem = words.name_problem(name, ["general"])
     assert problem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -167,7 +169,12 @@ class LearnFollowing(QObject):
         if self._left:
             return
         self._left = True
-        self._quiet.stop()
-        self._saving.opened.disconnect(self._opened)
-        self._saving.marked.disconnect(self._marked)
-        self._leave_tally()
+        # At the end of the program Qt takes its objects in any order, and an error in what it
+        # calls then would end it as a crash.
+        with suppress(RuntimeError):
+            self._quiet.stop()
+        with suppress(RuntimeError):
+            self._saving.opened.disconnect(self._opened)
+            self._saving.marked.disconnect(self._marked)
+        with suppress(RuntimeError):
+            self._leave_tally()

@@ -32,8 +32,11 @@ EMPTY = (
     "Nothing is reviewed yet: in Tally, draw a region, correct the dots in it until they are "
     "right, and press “Reviewed”. Five regions of some ten cells are a good start."
 )
+NO_FILES = "All that was reviewed lies in images whose files are not there."
 #: Letters that a file name cannot have on every system.
 _FORBIDDEN = '<>:"/\\|?*'
+#: Names that are devices on Windows, whatever follows behind a dot.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{x}{i}" for x in ("com", "lpt") for i in range(1, 10))}
 #: Letters of a name that every system has room for.
 LONGEST_NAME = 80
 #: Images that are named in a sentence.
@@ -43,7 +46,7 @@ _LISTED = 2
 def material_words(found: Teaching) -> str:
     """Say what there is to learn from, in a line or two."""
     if not found.lessons and not found.audits:
-        return EMPTY
+        return NO_FILES if found.without_file else EMPTY
     parts = []
     where = f" in {_n(found.images, 'image')}"  # the images are those of all these regions
     if found.regions:
@@ -114,6 +117,8 @@ def name_problem(name: str, taken: Collection[str]) -> str | None:
         return f"A model's name cannot have the letter {shown} in it: leave it out."
     if name.startswith(".") or name.endswith("."):
         return "A model's name can neither begin nor end with a dot: leave it out."
+    if name.partition(".")[0].strip().casefold() in _DEVICES:
+        return f"A model cannot be called {name}, for Windows keeps that name: choose another."
     if len(name) > LONGEST_NAME:
         return f"A model's name has at most {LONGEST_NAME} letters, and this one {len(name)}."
     if name.casefold() in {known.casefold() for known in taken}:

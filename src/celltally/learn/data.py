@@ -171,11 +171,12 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
             continue
         dots, mask = folder / "dots" / f"{path.stem}.csv", folder / "masks" / f"{path.stem}.png"
         count = counts.get(path.name, counts.get(path.stem))
-        if not dots.is_file() and count is None:
-            unlabelled.append(path.name)
-            continue
         outlines = folder / "regions" / f"{path.stem}.geojson"
         outlined = outlines.is_file()
+        # Where regions state counts nothing else need be known of the image.
+        if not dots.is_file() and count is None and not (partly and outlined):
+            unlabelled.append(path.name)
+            continue
         if outlined and not partly and not _covers(outlines, path):
             unreviewed.append(path.name)
         samples.append(

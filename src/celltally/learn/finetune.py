@@ -51,7 +51,7 @@ __all__ = ["check_can_learn", "iter_finetune"]
 
 #: Seconds of learning: of the minute (on a GPU: of the five seconds) that one round may take,
 #: what reading, comparing and recalibrating leave.
-SECONDS = {"cpu": 32.0, "cuda": 2.5}
+SECONDS = {"cpu": 28.0, "cuda": 2.0}
 #: Places that are shown.
 EXAMPLES = 4
 #: Weight of the whole replay, in units of that of all regions, when the last layer is fitted.

@@ -76,6 +76,20 @@ def test_counts_alone_are_stated_counts(dataset_folder):
     assert len(image.dots.yx) == 0
 
 
+def test_a_stated_count_needs_no_other_label(reviewed_folder, rectangle):
+    regions = {0: [rectangle(0, 0, 40, 40, stated=3)], 1: [rectangle(0, 0, 40, 40, "tissue")]}
+    ((image,), notes) = read(reviewed_folder([6, 4], regions, labels="none"))
+    assert [r.stated for r in image.teaching] == [3.0]
+    assert notes == ()
+
+
+def test_a_region_without_a_file_of_dots_is_not_taken_for_empty(reviewed_folder, rectangle):
+    regions = [rectangle(0, 0, 40, 40), rectangle(0, 40, 40, 72, stated=2)]
+    ((image,), (note,)) = read(reviewed_folder([6], {0: regions}, labels="counts"))
+    assert [r.id for r in image.teaching] == [regions[1].id]
+    assert note == "1 region of cells-0.png is without a file of dots, and left out."
+
+
 def test_removed_dots_are_no_cells_but_corrections(reviewed_folder, write_dots):
     folder = reviewed_folder([3])
     states = ["confirmed", "added", "moved", "removed"]

@@ -21,6 +21,12 @@ def test_errors_are_those_of_regions():
     assert (BETTER.images, BETTER.mae_before, BETTER.mae_after) == (2, 8.0, 1.5)
 
 
+def test_one_region_is_not_all_of_them():
+    plan = SimpleNamespace(teachers=["a"], taught=["r"])
+    for told in (verdict([], plan), accuracy_in_words([], plan)):
+        assert told[0].endswith("the only region was learned from.")
+
+
 def test_it_helped():
     told = verdict([BETTER], PLAN)
     assert told[:2] == (

@@ -65,8 +65,8 @@ class RegionPlan:
         ]
         if not found:
             raise UserError(
-                "the reviewed regions are too small to learn from; review regions of a few cell "
-                "diameters a side"
+                "the reviewed regions are too small to learn from, or their images show nothing; "
+                "review regions of a few cell diameters a side"
             )
         return found
 

@@ -156,10 +156,12 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
     dots = Dots.new() if sample.dots is None else sample_dots(sample, scaled.image_shape)
     regions = [] if sample.regions is None else read_regions(sample.regions)
     excluded = tuple(r for r in regions if r.kind == "exclude")
-    known = [r for r in regions if r.kind != "exclude" and (r.by_dots or r.stated is not None)]
-    if not known and not excluded:
+    said = [r for r in regions if r.kind != "exclude" and (r.by_dots or r.stated is not None)]
+    known = [r for r in said if r.stated is not None or sample.dots is not None]
+    labelled = sample.dots is not None or sample.count is not None
+    if labelled and not said and not excluded:
         stated = None if sample.dots is not None else sample.count
-        known = [Region(edges, "reviewed", stated=stated, id=sample.stem)]
+        known = said = [Region(edges, "reviewed", stated=stated, id=sample.stem)]
     areas = [_shared_area(region.polygon, edges, excluded) for region in known]
     least = (LEAST_SIDE * scaled.diameter_px) ** 2
     kept = [region for region, area in zip(known, areas, strict=True) if area >= least]
@@ -177,6 +179,7 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
         and any(_shared_area(r.polygon, audit.polygon) > 1.0 for audit in judging)
     ]
     notes = [
+        _left_out(len(said) - len(known), sample, "without a file of dots"),
         _left_out(
             len(known) - len(kept), sample, f"smaller than a cell of {scaled.diameter_px:.3g} px"
         ),

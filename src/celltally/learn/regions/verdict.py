@@ -32,8 +32,7 @@ def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
     if better is None:
         images = len(plan.teachers)
         return (
-            f"Nothing tells whether it helped: all {len(plan.taught)} regions, of {images} "
-            f"image{'s' * (images != 1)}, were learned from.",
+            f"Nothing tells whether it helped: {_all_taught(plan)}",
             f"Review regions in {_where_else(images)} images, or audit some, to be told.",
         )
     told = ["It helped." if better else "It did not help."]
@@ -59,13 +58,19 @@ def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
     return tuple(told)
 
 
+def _all_taught(plan: RegionPlan) -> str:
+    regions, images = len(plan.taught), len(plan.teachers)
+    if regions == 1:
+        return "the only region was learned from."
+    return f"all {regions} regions, of {images} image{'s' * (images != 1)}, were learned from."
+
+
 def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
     """Say how well a model counts that was made from nothing, and what would help."""
     if not judges:
         images = len(plan.teachers)
         return (
-            f"Nothing tells how well it counts: all {len(plan.taught)} regions, of {images} "
-            f"image{'s' * (images != 1)}, were learned from.",
+            f"Nothing tells how well it counts: {_all_taught(plan)}",
             f"Review regions in {_where_else(images)} images, or audit some, to be told.",
         )
     told = []
