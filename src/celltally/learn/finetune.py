@@ -221,7 +221,7 @@ class _Finetuning:
                 *sources, *(s for s in before.training_data if (s.name, s.licence) not in named)
             ),
             taught_by=tuple(sorted({*taught, *before.taught_by})),
-            chosen_by=image_hashes((i.sample for i in plan.kept), before.chosen_by),
+            chosen_by=image_hashes((i.sample for i in plan.choosing), before.chosen_by),
             training={
                 "seed": self.seed, "steps": steps, "learned from": "reviewed regions",
                 "regions": len(plan.taught),

@@ -70,7 +70,7 @@ def iter_new_model(
     """Train a model on reviewed regions alone.
 
     Nothing is written; the model is the caller's to keep. What judges it are regions that were
-    kept back, and audit regions; "before" in its comparison is a model that counts nothing.
+    kept back, and audit regions; "before" in its comparison is the network that it started from.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def _model(
             (i.sample for i in plan.teachers), () if before is None else before.taught_by
         ),
         chosen_by=image_hashes(
-            (i.sample for i in plan.kept), () if before is None else before.chosen_by
+            (i.sample for i in plan.choosing), () if before is None else before.chosen_by
         ),
         training=training or {},
         parent=None if before is None else before.sha256,

@@ -21,6 +21,8 @@ __all__ = ["RegionPlan", "make_region_plan"]
 
 #: Share of the regions that is kept back, and independent groups from which on some are.
 KEPT, FEWEST_GROUPS = 0.2, 3
+#: Kept-back groups that choose when to stop.
+CHOOSING = 4
 #: Images with regions that taught that are counted again, for examples where nothing judges.
 SHOWN = 3
 
@@ -42,6 +44,15 @@ class RegionPlan:
     teachers: tuple[ReviewedImage, ...]
     kept: tuple[ReviewedImage, ...]
     audited: tuple[ReviewedImage, ...]
+
+    @property
+    def choosing(self) -> tuple[ReviewedImage, ...]:
+        """Kept-back images that choose when to stop: those of a few groups.
+
+        The others choose nothing, so that they can calibrate.
+        """
+        groups = list(dict.fromkeys(image.sample.group for image in self.kept))[:CHOOSING]
+        return tuple(image for image in self.kept if image.sample.group in groups)
 
     @property
     def taught(self) -> list[tuple[ReviewedImage, Region]]:
@@ -71,10 +82,10 @@ class RegionPlan:
         return found
 
     def kept_windows(self, *, nominal_px: float, stride: int, multiple: int) -> list[Window]:
-        """Windows of the regions that are kept back."""
+        """Windows of the regions that choose when to stop."""
         return [
             window
-            for image in self.kept
+            for image in self.choosing
             for window in windows_of(
                 image, image.teaching, (*image.judging, *image.excluded),
                 nominal_px=nominal_px, stride=stride, multiple=multiple,

@@ -34,6 +34,8 @@ FAINT = 0.3
 SHARE = 1 / 3
 #: Places of each kind that are looked at, at most.
 LOOKED_AT = 4000
+#: Windows that they are taken from, at most.
+LOOKED_INTO = 48
 
 
 def grow(
@@ -120,9 +122,10 @@ def _features(
     network.eval().to(device)
     depth = network.prototypes.shape[1]
     found: tuple[list[Tensor], list[Tensor]] = ([torch.empty(0, depth)], [torch.empty(0, depth)])
-    for window in windows:
-        if window.stated is not None:
-            continue
+    dotted = [window for window in windows if window.stated is None]
+    if len(dotted) > LOOKED_INTO:
+        dotted = [dotted[i] for i in np.sort(rng.choice(len(dotted), LOOKED_INTO, replace=False))]
+    for window in dotted:
         features = window_features(network, window, device)[0].cpu()
         for kept, places in zip(found, known_places(window, network.stride), strict=True):
             kept.append(features[:, places].T.clone())

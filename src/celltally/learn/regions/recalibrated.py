@@ -37,7 +37,8 @@ def recalibrated(child: Model, parent: Model, plan: RegionPlan, audits: Sequence
     audits
         Kept-back and audit regions, as the child counted them. Those in images of which other
         parts have taught it are left out, for it knows these better than new ones, and so are
-        those that its base counted, which keeps its own calibration.
+        those that its base counted, which keeps its own calibration. Regions that chose when
+        to stop serve only where there are too few to promise anything.
     """
     taught = _taught(child, plan)
     audits = [
@@ -45,6 +46,10 @@ def recalibrated(child: Model, parent: Model, plan: RegionPlan, audits: Sequence
         for audit in audits
         if audit.group not in taught and child.counting(audit.appearance) is child
     ]
+    choosing = {image.sample.group for image in plan.choosing}
+    if len({audit.group for audit in audits}) >= intervals.MIN_GROUPS:
+        # What earns the word "calibrated" has chosen nothing.
+        audits = [audit for audit in audits if audit.group not in choosing]
     images = [*plan.teachers, *plan.kept, *plan.audited]
     looks = [i.scaled for i in images if i.scaled.statistics]
     ranges = seen_ranges([look.statistics for look in looks]) if looks else {}
