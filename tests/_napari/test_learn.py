@@ -206,6 +206,12 @@ def test_it_shows_what_was_reviewed_and_proposes_a_name(learn):
     assert learn.run.run.button.isEnabled()
 
 
+def test_a_long_name_pushes_nothing_out_of_sight(learn, make_record, until):
+    room = learn.material.minimumSizeHint().width()
+    learn.material.show_model(make_record(name="M" * 80), tally=True)
+    assert learn.material.minimumSizeHint().width() <= room
+
+
 def test_it_lies_beside_tally(learn, viewer, until):
     window = viewer.window._qt_window
     docks = {d.widget().__class__.__name__: d for d in window.findChildren(QDockWidget)}

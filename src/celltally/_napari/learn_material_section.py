@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLineEdit, QPushButton
+from qtpy.QtWidgets import QLineEdit, QPushButton, QSizePolicy
 
 from celltally._napari import texts
 from celltally._napari.controls import ATTENTION, Section, hint, text, wrapped
@@ -43,6 +43,8 @@ class MaterialSection(Section):
         self.words = wrapped("…", name="learn_material")
         self.without_file = wrapped(name="learn_without_file", style=ATTENTION)
         self.model = text(name="learn_parent")
+        # However wide its letters are, it does not push the others out of sight.
+        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.model.setToolTip("The model that is chosen in Tally. It stays as it is.")
         self.name_edit = QLineEdit()
         self.name_edit.setObjectName("learn_name")

@@ -139,11 +139,12 @@ def left_words(seconds: float | None) -> str:
 
 def minutes_words(minutes: float) -> str:
     """Say how long a training from nothing takes."""
-    return f"It takes about {minutes:g} min{'' if minutes == 1 else 's'}; you can cancel any time."
+    return f"It takes about {minutes:g} minute{'s' * (minutes != 1)}; you can cancel any time."
 
 
 def kept_words(name: str, *, used: bool) -> str:
     """Say that a new version is among the models, and what is next."""
+    name = texts.short(name, 40)
     if not used:
         return f"Kept as “{name}”; Tally goes on with the model that is chosen there."
     return (

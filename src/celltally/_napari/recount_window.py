@@ -417,8 +417,10 @@ def _summary(compared: Compared) -> str:
     said = f"{compared.by.text} recounted {images} image{'s' * (images != 1)}"
     percents = sorted(abs(one.percent) for one in rows if not math.isnan(one.percent))
     if percents:
-        middle = percents[len(percents) // 2]
-        said += f"; half of the counts differ by at most {middle:.1f} %"
+        middle = f"{percents[len(percents) // 2]:.1f} %"
+        alone = len(percents) == 1
+        differ = "the count differs by" if alone else "half of the counts differ by at most"
+        said += f"; {differ} {middle}"
     said += "."
     if outside:
         are = "row stands out" if outside == 1 else "rows stand out"

@@ -56,6 +56,10 @@ REACH = 0.6
 SAME_IMAGE = 0.7
 #: What a model may be wrong in without knowing it, as a share of what it says it is unsure of.
 BLIND = 0.1
+#: Power of the expected error, between every tile alike (0) and the largest errors first (1).
+TEMPER = 0.5
+#: What is in a tile that teaches half as much as a full one, as a share of the usual.
+LITTLE = 0.3
 #: By how much the error in an image is raised at most for what the image looks like.
 MOST_UNLIKE = 3.0
 #: Tiles over which the worth is summed at most; of more, some are taken evenly.
@@ -148,7 +152,9 @@ def _errors(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     share = np.array([one.open_share for one in candidates])
     strange = _relative([one.unfamiliar for one in candidates])
     unlike = np.array([_unlike(one.likeness) for one in candidates])
-    return np.asarray((stated + BLIND * blind) * strange * unlike * share)
+    # Tempered: regions that are all of one kind, however doubtful, teach a wrong level.
+    doubt = (stated + BLIND * blind) ** TEMPER
+    return np.asarray(doubt * strange * unlike * share)
 
 
 def _unlike(likeness: float) -> float:
@@ -159,10 +165,10 @@ def _unlike(likeness: float) -> float:
 
 
 def _teaches(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-    """Return how much each tile teaches, 0 to 1: from those with much in them, more."""
+    """Return how much each tile teaches, 0 to 1: next to nothing where there is little to see."""
     much = _relative([one.count for one in candidates], none=0.0)
     much += _relative([one.structure for one in candidates])
-    return np.asarray(much / (1.0 + much))
+    return np.asarray(much / (LITTLE + much))
 
 
 def _relative(values: Sequence[float], none: float = 1.0) -> NDArray[np.float64]:

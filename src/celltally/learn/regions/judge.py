@@ -118,6 +118,7 @@ def compared(judged: Sequence[Judged]) -> tuple[Compared, ...]:
 
 def examples_of(judged: Sequence[Judged], most: int) -> tuple[Example, ...]:
     """Choose the places where the count changed most."""
+    judged = [one for one in judged if round(one.counts.after) != round(one.counts.before)]
     changed = sorted(judged, key=lambda one: -abs(one.counts.after - one.counts.before))
     return tuple(one.example for one in changed[:most])
 

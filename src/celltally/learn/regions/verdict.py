@@ -44,6 +44,8 @@ def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
             f"On {n} {kind}{'s' * (n != 1)}{rest} ({one.images} image{'s' * (one.images != 1)}) "
             f"the error went from {one.mae_before:.1f} to {one.mae_after:.1f} cells a region."
         )
+    if len(judges) > 1:
+        told.append("The audit regions decide, for they were drawn at random.")
     judging = sum(len(one.regions) for one in judges)
     if judging < FEW:
         told.append(
