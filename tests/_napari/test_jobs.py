@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from celltally._napari.jobs import SWITCH_AFTER, Jobs, sentence
+from celltally._napari.jobs import SWITCH_AFTER, Job, Jobs, sentence
 from celltally.errors import UserError
 from celltally.types import Progress
 
@@ -77,7 +77,12 @@ def test_the_window_gets_its_turn_soon_while_there_are_jobs(qtbot):
     assert sys.getswitchinterval() == pytest.approx(SWITCH_AFTER)
     going[1] = False
     qtbot.waitUntil(lambda: not started[1].running)
-    qtbot.waitUntil(lambda: sys.getswitchinterval() == pytest.approx(usual))
+
+    def is_as_before():
+        others = Job._alive - set(started)  # that another test left behind
+        return bool(others) or sys.getswitchinterval() == pytest.approx(usual)
+
+    qtbot.waitUntil(is_as_before)
 
 
 def test_cancelling_ends_it_at_a_step_and_closes_the_generator(qtbot):
