@@ -21,11 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from celltally.appearance import APPEARANCE
 from celltally.devices import resolve_device
 from celltally.errors import UserError
-from celltally.intervals import known_appearances
-from celltally.learn.data import hash_samples
 from celltally.learn.gallery import Gallery
 from celltally.learn.outcome import FineTuned
 from celltally.learn.regions.gallery import iter_region_gallery
@@ -37,6 +34,7 @@ from celltally.learn.regions.recalibrated import recalibrated
 from celltally.learn.regions.refit import iter_refit_regions
 from celltally.learn.regions.rehearsal import rehearsal_windows
 from celltally.learn.regions.reviewed import iter_reviewed
+from celltally.learn.regions.told import errors_of_judges, learned_from, training_sets
 from celltally.learn.regions.verdict import helped, verdict
 from celltally.learn.regions.windows import Window
 from celltally.learn.replay import replay_patches
@@ -44,7 +42,6 @@ from celltally.learn.seen import image_hashes
 from celltally.model import Model
 from celltally.networks import CanGrow, CountingNetwork, HasPrototypes
 from celltally.progress import relay
-from celltally.record import Learned, TrainingSet
 from celltally.types import Progress
 
 __all__ = ["check_can_learn", "iter_finetune"]
@@ -143,7 +140,8 @@ class _Finetuning:
             copy.deepcopy(network), replay_patches(self.model.replay), self.target
         )
         rng = np.random.default_rng(self.seed)
-        child, new = copy.deepcopy(network), _NONE
+        child = copy.deepcopy(network)
+        new: tuple[int, ...] = ()
         if isinstance(child, CanGrow):
             child, new = grow(child, windows, replay, rng, self.target)
         steps = yield from self._learn(child, windows, kept_back, replay, config)
@@ -187,29 +185,8 @@ class _Finetuning:
     ) -> Model:
         """Put a model together; what was measured of it is not known yet."""
         before = self.model.record
-        looks = known_appearances(
-            [i.scaled.appearance for i in plan.teachers],
-            [i.sample.group for i in plan.teachers],
-            APPEARANCE,
-        )
         taught = image_hashes(i.sample for i in plan.teachers)
         base = self._base(set(taught))
-        learned = Learned(
-            project=self.project or plan.teachers[0].dataset.name,
-            by=self.by,
-            date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
-            images=len(plan.teachers),
-            new_prototypes=new,
-            looks=looks,
-            helped=None,
-            metrics={},
-            **plan.numbers(),
-        )
-        sources = tuple(
-            TrainingSet(name=d.name, images=len(own), licence=d.licence, sha256=hash_samples(own))
-            for d, own in plan.sources()
-        )
-        named = {(s.name, s.licence) for s in sources}
         made = Model.from_network(
             network,
             name=self.name,
@@ -217,9 +194,7 @@ class _Finetuning:
             base=base,
             replay=self.model.replay,
             sample=before.sample,
-            training_data=(
-                *sources, *(s for s in before.training_data if (s.name, s.licence) not in named)
-            ),
+            training_data=training_sets(plan, before.training_data),
             taught_by=tuple(sorted({*taught, *before.taught_by})),
             chosen_by=image_hashes((i.sample for i in plan.choosing), before.chosen_by),
             training={
@@ -230,7 +205,7 @@ class _Finetuning:
             metrics=before.metrics,
             parent=before.sha256,
             created=datetime.now(UTC).date().isoformat(),
-            learned=learned,
+            learned=learned_from(plan, self.project, self.by, new),
         )  # fmt: skip
         return replace(made, prototypes=gallery.prototypes, pictures=gallery.pictures)
 
@@ -257,13 +232,7 @@ class _Finetuning:
     ) -> FineTuned:
         judges = compared(judged)
         better = helped(judges)
-        metrics = {"seconds": round(seconds, 1)}
-        for one in judges:
-            prefix = "audit_" if one.judge == "audit" else ""
-            metrics |= {
-                f"{prefix}mae_before": round(one.mae_before, 3),
-                f"{prefix}mae_after": round(one.mae_after, 3),
-            }
+        metrics = {"seconds": round(seconds, 1), **errors_of_judges(judges)}
         assert made.record.learned is not None
         learned = replace(made.record.learned, helped=better, metrics=metrics)
         made = replace(made, record=replace(made.record, learned=learned))
@@ -274,10 +243,6 @@ class _Finetuning:
             sentences=(*verdict(judges, plan), *notes),
             examples=examples_of(judged, EXAMPLES),
         )
-
-
-#: No prototypes are new.
-_NONE: tuple[int, ...] = ()
 
 
 def check_can_learn(model: Model) -> None:

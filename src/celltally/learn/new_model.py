@@ -18,12 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from celltally.appearance import APPEARANCE
 from celltally.devices import resolve_device
 from celltally.diameter import check_diameter
 from celltally.errors import UserError
-from celltally.intervals import known_appearances
-from celltally.learn.data import hash_samples
 from celltally.learn.finetune import check_can_learn
 from celltally.learn.gallery import Gallery
 from celltally.learn.outcome import FineTuned
@@ -35,11 +32,12 @@ from celltally.learn.regions.prototypes import project_new
 from celltally.learn.regions.recalibrated import recalibrated
 from celltally.learn.regions.refit import iter_refit_regions
 from celltally.learn.regions.reviewed import iter_reviewed
+from celltally.learn.regions.told import errors_of_judges, learned_from, training_sets
 from celltally.learn.regions.verdict import accuracy_in_words
 from celltally.learn.seen import image_hashes
 from celltally.model import Model
 from celltally.networks import CountingNetwork, HasPrototypes, build
-from celltally.record import Learned, TrainingSet
+from celltally.record import Learned
 from celltally.types import Progress
 
 __all__ = ["iter_new_model"]
@@ -135,16 +133,15 @@ def iter_new_model(
     }  # fmt: skip
     made = _model(
         net, name, nominal, plan, sample, training=training, start=start,
-        learned=_learned(plan, project, tuple(by)),
+        learned=learned_from(plan, project, tuple(by)),
     )  # fmt: skip
     made = replace(made, prototypes=gallery.prototypes, pictures=gallery.pictures)
     judged = yield from iter_judge(blank, made, plan.judges(), device=device)
     made = recalibrated(made, blank, plan, [one.audit for one in judged if one.judge])
     judges = compared(judged)
-    metrics = {"seconds": round(time.perf_counter() - begun, 1)}
-    for one in judges:
-        prefix = "audit_" if one.judge == "audit" else ""
-        metrics[f"{prefix}mae_after"] = round(one.mae_after, 3)
+    # What it was before it had learned anything is no error to compare with.
+    errors = {k: v for k, v in errors_of_judges(judges).items() if k.endswith("_after")}
+    metrics = {"seconds": round(time.perf_counter() - begun, 1), **errors}
     assert made.record.learned is not None
     learned = replace(made.record.learned, metrics=metrics)
     made = replace(made, record=replace(made.record, learned=learned))
@@ -154,24 +151,6 @@ def iter_new_model(
         helped=None,
         sentences=(*accuracy_in_words(judges, plan), *notes),
         examples=examples_of(judged, EXAMPLES),
-    )
-
-
-def _learned(plan: RegionPlan, project: str, by: tuple[str, ...]) -> Learned:
-    looks = known_appearances(
-        [i.scaled.appearance for i in plan.teachers],
-        [i.sample.group for i in plan.teachers],
-        APPEARANCE,
-    )
-    return Learned(
-        project=project or plan.teachers[0].dataset.name,
-        by=by,
-        date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
-        images=len(plan.teachers),
-        helped=None,
-        metrics={},
-        looks=looks,
-        **plan.numbers(),
     )
 
 
@@ -187,18 +166,12 @@ def _model(
     learned: Learned | None = None,
 ) -> Model:
     before = None if start is None else start.record
-    sources = tuple(
-        TrainingSet(name=d.name, images=len(own), licence=d.licence, sha256=hash_samples(own))
-        for d, own in plan.sources()
-    )
-    named = {(s.name, s.licence) for s in sources}
-    older = () if before is None else before.training_data
     return Model.from_network(
         network,
         name=name,
         diameter_px=nominal,
         sample=sample,
-        training_data=(*sources, *(s for s in older if (s.name, s.licence) not in named)),
+        training_data=training_sets(plan, () if before is None else before.training_data),
         taught_by=image_hashes(
             (i.sample for i in plan.teachers), () if before is None else before.taught_by
         ),

@@ -13,7 +13,7 @@ from celltally.errors import UserError
 from celltally.learn.data import Dataset, Sample
 from celltally.learn.outcome import Judge
 from celltally.learn.regions.reviewed import ReviewedImage, region_count
-from celltally.learn.regions.windows import Window, teaching_windows, windows_of
+from celltally.learn.regions.windows import Window, teaching_windows
 from celltally.learn.seen import is_among
 from celltally.types import Region
 
@@ -86,11 +86,10 @@ class RegionPlan:
         return [
             window
             for image in self.choosing
-            for window in windows_of(
-                image, image.teaching, (*image.judging, *image.excluded),
-                nominal_px=nominal_px, stride=stride, multiple=multiple,
+            for window in teaching_windows(
+                image, nominal_px=nominal_px, stride=stride, multiple=multiple
             )
-        ]  # fmt: skip
+        ]
 
     def judges(self) -> list[tuple[ReviewedImage, list[tuple[Judge | None, Region]]]]:
         """Images to be counted again, each with its regions; without judges, some that taught."""
