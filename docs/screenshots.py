@@ -86,7 +86,7 @@ def film_sample(path: Path, small: Path | None = None) -> None:
     from celltally._napari.demo import photograph, wait
     from celltally._napari.layers import set_regions, show_regions
     from celltally._napari.planes import key_of
-    from celltally._napari.saving import PROJECTS
+    from celltally._napari.unnamed import PROJECTS
     from celltally.types import Region
 
     main_window.SHOW_QT_WARNING = False  # its notice would cover the picture

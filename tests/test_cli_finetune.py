@@ -146,6 +146,7 @@ def test_a_program_is_told_everything(asked, reviewed, tmp_path, capsys):
     assert told["sha256"] == Model.load(out).sha256
     assert told["path"] == str(out)
     assert told["helped"] is True
+    assert told["firm"] is False  # of one region nothing is
     assert told["sentences"] == list(SENTENCES)
     assert [one["judge"] for one in told["compared"]] == ["kept back", "audit"]
     assert told["compared"][0]["mae_before"] == 4.25

@@ -221,7 +221,7 @@ def test_the_card_of_a_child(own):
     ("details", "words"),
     [
         ({"helped": None}, "Whether it counts better is not known"),
-        ({"helped": False}, "It does not count better"),
+        ({"helped": False}, "It does not seem to count better"),
         ({"new_prototypes": (32, 33)}, "- New prototypes: p32, p33"),
         ({"stated": 1}, ", 1 region with a stated count"),
         ({"excluded": 2}, ", 2 excluded regions"),

@@ -3,7 +3,6 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from celltally import record as record_module
 from celltally.card import render_card
 from celltally.errors import UserError
 from celltally.published import PUBLISHED
@@ -198,6 +197,26 @@ def test_what_a_child_learned_from_is_read_as_it_was_written(folder, helped):
     assert read_record(folder).learned == record.learned
 
 
+@pytest.mark.parametrize(
+    ("helped", "metrics", "audits", "verdict"),
+    [
+        (True, {"p": 0.0312}, 0, "It helped"),
+        (True, {"p": 0.05}, 0, "It seems to have helped"),
+        (True, {}, 0, "It seems to have helped"),
+        (False, {"p": 0.001}, 0, "It did not help"),
+        (False, {"p": 0.6}, 0, "It does not seem to have helped"),
+        # The audits decide, whatever the kept-back regions say.
+        (True, {"p": 0.001}, 2, "It seems to have helped"),
+        (True, {"p": 0.6, "audit_p": 0.001}, 9, "It helped"),
+        (None, {}, 0, "Nothing tells whether it helped"),
+    ],
+)
+def test_the_verdict_is_as_firm_as_the_evidence(helped, metrics, audits, verdict):
+    learned = replace(LEARNED, helped=helped, metrics=metrics, audits=audits)
+    assert learned.verdict == verdict
+    assert learned.is_firm == (verdict in ("It helped", "It did not help"))
+
+
 def test_what_taught_may_look_like_nothing(folder):
     change(folder, learned=asdict(replace(LEARNED, looks=None, new_prototypes=())))
     assert read_record(folder).learned == replace(LEARNED, looks=None, new_prototypes=())
@@ -287,7 +306,7 @@ def test_a_file_that_cannot_be_read(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(record_module.Path, "read_bytes", refuse)
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     with pytest.raises(UserError, match="Permission denied"):
         read_record(folder)
 

@@ -110,7 +110,8 @@ def _learned(learned: Learned, record: ModelRecord, base: ModelRecord | None) ->
     if learned.helped is None:
         lines.append("- Whether it counts better is not known: nothing was kept back to tell")
     elif not learned.helped:
-        lines.append("- It does not count better than the model that it was made from")
+        seems = "does not" if learned.is_firm else "does not seem to"
+        lines.append(f"- It {seems} count better than the model that it was made from")
     if learned.new_prototypes:
         numbers = ", ".join(f"p{number}" for number in learned.new_prototypes)
         lines.append(f"- New prototypes: {numbers}")

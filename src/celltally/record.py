@@ -56,6 +56,15 @@ REPLAY, BASE = "replay.safetensors", "base"
 PICKLED = (".pt", ".pth", ".pkl", ".ckpt")
 #: Ends the hidden name of a model that is being replaced.
 ASIDE = ".replaced"
+#: What chance alone does less often than this is told as a fact.
+FIRM = 0.05
+#: By whether learning helped, and whether that is told as a fact.
+_VERDICTS = {
+    (True, True): "It helped",
+    (True, False): "It seems to have helped",
+    (False, True): "It did not help",
+    (False, False): "It does not seem to have helped",
+}
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,8 @@ class Learned:
         Whether these are counted better than by the parent; None where nothing was kept back.
     metrics
         Figures, such as ``mae_before``, ``mae_after``, ``audit_mae_before``,
-        ``audit_mae_after`` (mean absolute errors of a region's count) and ``seconds``.
+        ``audit_mae_after`` (mean absolute errors of a region's count), ``p``, ``audit_p``
+        (how often chance alone does that; left out where too few judge) and ``seconds``.
     new_prototypes
         Indices of the prototypes that were added.
     looks
@@ -160,6 +170,18 @@ class Learned:
     metrics: Mapping[str, float]
     new_prototypes: tuple[int, ...] = ()
     looks: Appearances | None = None
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether what decides if it helped is more than chance; the audits, if there are any."""
+        return self.metrics.get("audit_p" if self.audits else "p", 1.0) < FIRM
+
+    @property
+    def verdict(self) -> str:
+        """Say whether it helped, as firmly as the evidence is, without a full stop."""
+        if self.helped is None:
+            return "Nothing tells whether it helped"
+        return _VERDICTS[self.helped, self.is_firm]
 
 
 @dataclass(frozen=True)

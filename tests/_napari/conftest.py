@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
-from celltally._napari import counting, image_section, model_section, saving
+from celltally._napari import counting, image_section, model_section, savings, unnamed
 from celltally.density import density_map
 from celltally.record import ModelRecord, TrainingSet
 from celltally.types import Calibration, Grid, Prediction, Progress
@@ -93,9 +94,9 @@ class FakeCounter:
 @pytest.fixture(autouse=True)
 def own_projects(tmp_path, monkeypatch):
     """Projects that nobody chose a place for go to the test's folder, and end with it."""
-    monkeypatch.setattr(saving, "projects_dir", lambda: tmp_path / "projects")
+    monkeypatch.setattr(unnamed, "projects_dir", lambda: tmp_path / "projects")
     yield
-    saving.close_all()
+    savings.close_all()
 
 
 @pytest.fixture
@@ -242,3 +243,9 @@ def pytest_collection_modifyitems(items):
         if here in item.path.parents:
             for warning in FOREIGN:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    """Let what was left out of the search for garbage be found, or viewers outlive their test."""
+    gc.unfreeze()

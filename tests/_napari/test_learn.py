@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDialogButtonBox, QDockWidget, QLabel
 
@@ -18,9 +19,9 @@ from celltally import zoo
 from celltally._napari import counting, learn_follow, learning, model_section
 from celltally._napari.learn import LearnWidget
 from celltally._napari.learn_curve import LEVEL, LossCurve
-from celltally._napari.learn_examples import AFTER, BEFORE, TRUE
+from celltally._napari.learn_marks import AFTER, BEFORE, TRUE
 from celltally._napari.learn_trace import Trace
-from celltally._napari.learn_words import EMPTY
+from celltally._napari.learn_words import EMPTY, FIND_MOVED
 from celltally._napari.learning import Learnt
 from celltally.errors import UserError
 from celltally.learn.outcome import Compared, Example, FineTuned, RegionCounts
@@ -368,7 +369,7 @@ def test_before_and_after_are_shown(learnt, until):
     assert outcome.verdict.text() == "It helped."
     assert outcome.sentences.text() == "Half the error is gone."
     assert "Not kept yet" in outcome.undecided.text()
-    assert len(outcome.examples.views) == 4
+    assert [button.isVisible() for button in outcome.examples.buttons] == [True] * 4
     assert not learnt.run.isVisible()
     assert not learnt.material.isVisible()
 
@@ -391,7 +392,7 @@ def test_that_it_did_not_help_is_as_visible(learn, fake, click, until):
     assert learn.outcome.verdict.text() == "It did not help."
     assert learn.outcome.verdict.isVisible()
     assert learn.outcome.sentences.text() == "Review more."
-    assert learn.outcome.missing.text() == "Left out: X.tif is missing."
+    assert learn.outcome.missing.text() == "Left out: x.tif is missing."
 
 
 def colours(widget):
@@ -403,15 +404,37 @@ def colours(widget):
     }
 
 
-def test_examples_show_dots_of_person_and_models(learnt, qtbot):
-    view = learnt.outcome.examples.views[0]
-    seen = colours(view)
-    assert {TRUE.name(), BEFORE.name(), AFTER.name()} <= seen
-    small = view.width()
-    qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(20, 20))
-    qtbot.waitUntil(lambda: view.width() > 1.5 * small)
-    qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(20, 20))
-    qtbot.waitUntil(lambda: view.width() == small)
+def test_a_place_is_shown_with_the_dots_of_person_and_models(learnt):
+    view = learnt.outcome.examples.view
+    assert {TRUE.name(), BEFORE.name(), AFTER.name()} <= colours(view)
+    assert learnt.outcome.examples.caption.text().startswith("a.tif, whole region:\nyou")
+
+
+def test_a_place_is_as_wide_as_there_is_room(learnt, viewer, until):
+    examples = learnt.outcome.examples
+    view = examples.view
+    until(lambda: view.width() == examples.width())
+    assert view.height() == view.width()
+    pixels = np.zeros((30, 60, 3), dtype=np.uint8)
+    view.show_example(replace(example(), pixels=pixels))
+    until(lambda: view.height() == round(view.width() / 2))
+
+
+def test_another_place_is_chosen(learnt, click):
+    examples = learnt.outcome.examples
+    first = examples.view.example
+    click(examples.buttons[2])
+    assert examples.view.example is not first
+    assert examples.buttons[2].isChecked()
+    assert not examples.buttons[0].isChecked()
+    examples.show_examples([first, replace(first, image="b.tif")])
+    assert examples.view.example is first
+    assert [button.isVisible() for button in examples.buttons] == [True, True, False, False]
+    examples.show_examples([first])
+    assert not any(button.isVisible() for button in examples.buttons)
+    examples.show_examples([])
+    assert not examples.isVisible()
+    assert examples.view.example is None
 
 
 def test_a_curve_is_drawn_with_its_level(qtbot):
@@ -553,7 +576,7 @@ def test_a_new_model_is_asked_for_and_trained(learn, fake, click, qtbot, until):
     assert asked.minutes == 2.0
     assert learn.outcome.name_edit.text() == "pollen"
     assert learn.outcome.title.text() == "How well it counts"
-    assert learn.outcome.examples.views[0].caption == "you\xa021\nit\xa020"
+    assert learn.outcome.examples.caption.text().endswith("you\xa021, it\xa020")
 
 
 # ---- the job ----
@@ -606,6 +629,27 @@ def test_the_job_exports_and_learns(finetuning, reviewed, tiny, from_nothing):
     assert not finetuning.folders[0].exists()  # and the data set is gone
     assert len(trace.curves().loss) == 1000
     assert {"reading what you reviewed", "loading the model", "learning"} <= messages
+
+
+def run(job):
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value
+
+
+def test_the_job_says_in_words_of_the_window_which_files_are_missing(finetuning, reviewed, tiny):
+    files = sorted(reviewed.parent.glob("well_*.tif"))
+    files[0].unlink()
+    with Store(reviewed, read_only=True) as store:
+        asked = learning.Asked(store, "new", zoo.read_record(tiny))
+        said = f"well_0.tif is not where it was: {FIND_MOVED}"
+        assert run(learning.learn_job(asked, Trace())).missing == (said,)
+        for file in files[1:]:
+            file.unlink()
+        with pytest.raises(UserError, match=re.escape(said)):
+            run(learning.learn_job(asked, Trace()))
 
 
 def test_a_job_that_is_closed_leaves_nothing(finetuning, reviewed, tiny):

@@ -43,8 +43,8 @@ def test_material_in_words():
 
 def test_what_to_do_where_there_is_nothing():
     assert words.material_words(Teaching()) == words.EMPTY
-    gone = words.material_words(Teaching(without_file=("a.tif",)))
-    assert "files are not there" in gone
+    for gone in (Teaching(without_file=("a",)), Teaching(moved=("a.tif",))):
+        assert "files are not there" in words.material_words(gone)
     audits = words.material_words(Teaching(images=1, audits=2))
     assert audits.startswith("2 audit regions to judge in 1 image.")
     assert "review others" in audits
@@ -52,9 +52,20 @@ def test_what_to_do_where_there_is_nothing():
 
 def test_images_that_cannot_teach():
     assert words.without_file_words(Teaching()) == ""
-    assert "“a” comes from no file" in words.without_file_words(Teaching(without_file=("a",)))
-    many = words.without_file_words(Teaching(without_file=("a", "b", "c", "d")))
+    one = words.without_file_words(Teaching(without_file=("a",)))
+    assert one.startswith("“a” comes from no file")
+    assert "save its layer" in one
+    many = words.without_file_words(Teaching(without_file=("a", "b", "c", "d"), moved=("e.tif",)))
     assert "“a”, “b” and 2 more come" in many
+    assert "“e.tif” cannot teach, for the file is not where it was: press “Images”" in many
+    assert "files are not" in words.without_file_words(Teaching(moved=("e.tif", "f.tif")))
+
+
+@pytest.mark.parametrize("folder", ["", "/data/plate 3/", r"C:\Users\ada\\"])
+def test_a_missing_file_is_looked_for_in_the_window(folder):
+    said = f"{folder}a b.tif is missing; look for it with 'celltally project find', or leave it out"
+    assert words.in_window(said) == f"a b.tif is not where it was: {words.FIND_MOVED}"
+    assert words.in_window("a.tif has 3 pixels") == "a.tif has 3 pixels"
 
 
 @pytest.mark.parametrize(
@@ -110,9 +121,11 @@ def test_sentences_are_seen_to_begin():
 
 
 def test_before_and_after_in_words():
-    example = SimpleNamespace(counted=21.0, before=13.7, after=20.2)
-    assert words.example_caption(example) == "you\xa021\nbefore\xa014\xa0→\xa0after\xa020"
-    assert words.example_caption(example, from_nothing=True) == "you\xa021\nit\xa020"
+    example = SimpleNamespace(image="a.tif", counted=21.0, before=13.7, after=20.2)
+    counts = "you\xa021, before\xa014\xa0→\xa0after\xa020"
+    assert words.example_caption(example) == f"a.tif, whole region:\n{counts}"
+    alone = words.example_caption(example, from_nothing=True)
+    assert alone == "a.tif, whole region:\nyou\xa021, it\xa020"
 
 
 def test_after_keep_it_says_what_is_next():
@@ -231,7 +244,7 @@ def test_what_a_version_says(make_record):
     assert version_error(child) == "5.2 → 1.9"
     details = version_details(child)
     assert "14 dots corrected" in details
-    assert "It helped: off by 5.2 → 1.9 cells a region" in details
+    assert "It seems to have helped: off by 5.2 → 1.9 cells a region" in details
     (plain,) = lineages([make_record(created="2026-01-02")])
     assert version_lines(plain, in_use=False) == ("fake", "3 images of 1 data set")
     assert version_error(plain) == ""
@@ -241,4 +254,4 @@ def test_a_version_that_nothing_judged(make_record):
     learned = replace(LEARNED, metrics={}, helped=None)
     (child,) = lineages([make_record(name="child", sha256="bb", learned=learned)])
     assert version_error(child) == "–"
-    assert "Nothing told" in version_details(child)
+    assert "Nothing tells" in version_details(child)

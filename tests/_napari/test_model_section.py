@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
 
 import pytest
@@ -52,6 +53,22 @@ def section(qtbot, tmp_path, make_record, monkeypatch):
     section.show()
     qtbot.waitUntil(lambda: not section.loading)
     return section
+
+
+def test_a_listed_model_is_read_beside_the_window(section, qtbot, monkeypatch):
+    real, read = model_section.lineup, []
+
+    def lineup(record):
+        read.append((record.name, threading.current_thread() is threading.main_thread()))
+        return real(record)
+
+    monkeypatch.setattr(model_section, "lineup", lineup)
+    section.choose("with9")
+    qtbot.waitUntil(lambda: not section.loading)
+    assert section.record.name == "with9"
+    assert read == [("with9", False)]
+    section.model_box.setCurrentIndex(section.model_box.findText("with2"))
+    assert read[1:] == [("with2", True)]
 
 
 def test_prototypes_are_shown_where_there_are_pictures(section):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
-from celltally._napari import count_runner, counting, saving
+from celltally._napari import count_runner, counting, saving, savings
 from celltally._napari.layers import density_layer, dots_layer, kept, set_regions, show_regions
 from celltally._napari.planes import key_of
 from celltally._napari.results import NOT_KEPT
@@ -575,7 +575,7 @@ def test_it_is_all_there_after_a_restart(opened, count, qtbot, viewer, film, ope
     assert opened.result.count_label.text() == "4 cells"
     assert opened.in_view.result.counted.plane.z_method == "projection"
     assert len(opened.counter.calls) == calls
-    saving.close_all()
+    savings.close_all()
     with Store(path, read_only=True) as store:
         (entry,) = images.all_images(store)
         stored = [(c.t, c.z, c.z_method) for c in latest_counts(store)]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from npe2 import PluginManifest
 import celltally
 from celltally._napari import preload, sample_data
 from celltally._napari.demo import canvas_is_drawn
-from celltally._napari.preload import collect_again, preload_torch, without_collecting
+from celltally._napari.preload import preload_torch
 
 MANIFEST = PluginManifest.from_file(Path(celltally.__file__).parent / "napari.yaml")
 
@@ -61,20 +60,6 @@ def test_opening_torch_beforehand_does_it_no_harm():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "3.0"
-
-
-def test_imports_are_not_held_up_by_collecting_garbage():
-    import gc
-
-    for raises in (False, True):
-        with suppress(ValueError), without_collecting():
-            assert not gc.isenabled()
-            if raises:
-                raise ValueError
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > 0
-        collect_again()
-        assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.gui

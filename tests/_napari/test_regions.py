@@ -191,19 +191,19 @@ def test_names_and_kinds_can_be_changed_in_the_table(counted, viewer, qtbot):
 
 def test_the_kind_that_is_chosen_is_drawn(counted, viewer, qtbot, click):
     section = counted.regions
-    section.kind_box.setCurrentIndex(section.kind_box.findData("exclude"))
+    section.toolbar.kind_box.setCurrentIndex(section.toolbar.kind_box.findData("exclude"))
     section.unfold()
     section.use("Polygon")
     layer = region_layer(viewer.layers, key_of(counted.image.layer))
     layer.add(rectangle(0, 0, 70, 100), shape_type="polygon")
     layer.selected_data = {0}
-    section.kind_box.setCurrentIndex(section.kind_box.findData("count"))
+    section.toolbar.kind_box.setCurrentIndex(section.toolbar.kind_box.findData("count"))
     layer.add(rectangle(0, 0, 70, 100), shape_type="polygon")
     settle(counted, qtbot)
     assert list(layer.features["kind"]) == ["exclude", "count"]
     assert list(layer.features["name"]) == ["Excluded 1", "Region 1"]
-    assert not section.tools["Rectangle"].isChecked()
-    assert section.tools["Polygon"].isChecked()
+    assert not section.toolbar.buttons["Rectangle"].isChecked()
+    assert section.toolbar.buttons["Polygon"].isChecked()
 
 
 def test_a_region_that_is_pasted_counts_too(counted, viewer, qtbot):
@@ -350,7 +350,7 @@ def test_closing_the_image_and_choosing_another(counted, viewer, image, qtbot):
     viewer.layers.remove("cells")
     settle(counted, qtbot)
     assert counted.regions.table.rowCount() == 0
-    assert not counted.regions.tools["Rectangle"].isEnabled()
+    assert not counted.regions.toolbar.buttons["Rectangle"].isEnabled()
 
 
 def test_the_table_is_copied_and_saved(counted, viewer, qtbot, click, tmp_path):

@@ -67,7 +67,7 @@ def shown(make_napari_viewer, counter, open_tally, image, press):
 def test_a_rectangle_is_counted_while_it_is_drawn_and_moved(shown, qtbot, click):
     viewer, section = shown.viewer, shown.regions
     section.unfold()
-    click(section.tools["Rectangle"])
+    click(section.toolbar.buttons["Rectangle"])
     layer = region_layer(viewer.layers, key_of(shown.image.layer))
     assert layer.mode == "add_rectangle"
     assert viewer.layers.selection.active is layer
@@ -88,7 +88,7 @@ def test_a_rectangle_is_counted_while_it_is_drawn_and_moved(shown, qtbot, click)
     before = row(shown, 0)
     assert before[4] == "2"
     # Moved down and to the right: two other cells.
-    click(section.tools["Move"])
+    click(section.toolbar.buttons["Move"])
     assert layer.mode == "select"
     grip, target = (on_canvas(viewer, image, yx) for yx in [(35, 50), (75, 80)])
     mouse(canvas, QEvent.Type.MouseMove, grip)
@@ -115,7 +115,7 @@ def test_a_rectangle_is_counted_while_it_is_drawn_and_moved(shown, qtbot, click)
 def test_a_polygon_is_counted_corner_by_corner(shown, qtbot, click):
     viewer, section = shown.viewer, shown.regions
     section.unfold()
-    click(section.tools["Polygon"])
+    click(section.toolbar.buttons["Polygon"])
     canvas = viewer.window._qt_viewer.canvas.native
     image = shown.image.layer
     for corner in [(5, 5), (5, 100), (70, 100), (70, 5)]:
@@ -126,7 +126,7 @@ def test_a_polygon_is_counted_corner_by_corner(shown, qtbot, click):
     settle(shown, qtbot)
     assert section._drawing
     assert row(shown, 0)[2] == "2"
-    click(section.tools["Move"])  # ends it
+    click(section.toolbar.buttons["Move"])  # ends it
     settle(shown, qtbot)
     assert not section._drawing
     assert row(shown, 0)[2] == "2"

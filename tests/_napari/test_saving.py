@@ -158,7 +158,7 @@ def test_without_a_choice_there_is_a_project_of_ones_own(saving, until, tmp_path
 
 
 def test_another_program_has_the_unnamed_project_so_a_second_one_is_made(saving, until, tmp_path):
-    from celltally._napari.saving import projects_dir
+    from celltally._napari.unnamed import projects_dir
 
     projects_dir().mkdir(parents=True)
     with Store(projects_dir() / "My counts.celltally"):
@@ -368,4 +368,4 @@ def test_counting_again_keeps_one_count_of_a_plane_in_view(saving, until, fake_p
         saving.keep_count(layer, counted, intervals.of(counted.prediction), unlike=None)
     until()
     assert len(latest_counts(saving.store)) == 1
-    assert key_of(layer) in saving._images
+    assert saving.number_of(key_of(layer)) is not None

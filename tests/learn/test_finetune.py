@@ -14,6 +14,7 @@ from celltally.errors import UserError
 from celltally.intervals import known_appearances
 from celltally.learn.data import read_dataset
 from celltally.learn.finetune import iter_finetune
+from celltally.learn.outcome import Compared, RegionCounts
 from celltally.learn.regions.loop import RegionFit
 from celltally.learn.seen import image_hashes
 from celltally.model import Model
@@ -90,7 +91,10 @@ def test_a_round(parent, dark, rectangle, tmp_path):
     (judged,) = result.compared
     assert judged.judge == "kept back"
     assert judged.images == 1
-    assert result.sentences[0] in ("It helped.", "It did not help.")
+    # Of a single image nothing is said firmly.
+    assert result.sentences[0] == f"{learned.verdict}."
+    assert "seem" in learned.verdict
+    assert "p" not in learned.metrics
     dataset = read_dataset(folder, partly=True)
     kept = [s for s in dataset.samples if s.image.name == judged.regions[0].image]
     taught = [s for s in dataset.samples if s not in kept]
@@ -100,7 +104,16 @@ def test_a_round(parent, dark, rectangle, tmp_path):
     assert dots <= 5 + 6 + 4 + 7
 
     messages = list(dict.fromkeys(s.message for s in steps))
-    assert messages.index("reading") < messages.index("learning") < messages.index("comparing")
+    expected = [
+        "reading",
+        "looking at what was learned before",
+        "looking for cells of another kind",
+        "learning",
+        "refitting the last layer",
+        "finding the prototypes' pictures",
+        "comparing",
+    ]
+    assert [m for m in messages if m in expected] == expected
     assert sum("loss" in s.values for s in steps) == 4
     told = [s.values for s in steps if "val_loss" in s.values]
     assert told
@@ -134,17 +147,29 @@ def test_the_same_seed_gives_the_same_child(parent, dark):
     assert other.sha256 != first.sha256
 
 
-def test_a_job_that_is_closed(parent, dark):
+@pytest.mark.parametrize(
+    "message",
+    ["looking at what was learned before", "looking for cells of another kind", "learning"],
+)
+def test_a_job_that_is_closed(parent, dark, message):
     weights = bytes_of(parent)
-    folder = dark([5, 6])
-    seen = 0
-    for after in (1, 4, 8):
-        job = iter_finetune(parent, [folder], name="child", steps=4, device="cpu", fit=FIT)
-        for _ in range(after):
-            seen += next(job).message == "learning"
-        job.close()
-    assert seen
+    job = iter_finetune(parent, [dark([5, 6])], name="child", steps=4, device="cpu", fit=FIT)
+    step = next(step for step in job if step.message == message)
+    assert step.done == 1 < step.total  # it can be cancelled within the stage
+    job.close()
     assert bytes_of(parent) == weights
+
+
+def test_of_many_images_it_is_firm(parent, dark, monkeypatch):
+    """What the record says later is what was said at once."""
+    better = [RegionCounts(f"{i}.png", str(i), "", 10, 4 - i, 9) for i in range(6)]
+    judges = (Compared("kept back", tuple(better)),)
+    monkeypatch.setattr("celltally.learn.regions.course.compared", lambda judged: judges)
+    result = finetuned(parent, dark([5, 6]), steps=1)
+    learned = result.model.record.learned
+    assert result.sentences[0] == "It helped."
+    assert learned.metrics["p"] == 0.0312
+    assert (learned.is_firm, learned.verdict) == (True, "It helped")
 
 
 def test_a_child_of_a_child(parent, dark):
@@ -178,6 +203,7 @@ def test_nothing_tells_whether_it_helped(parent, dark):
     assert result.model.record.learned.helped is None
     assert result.compared == ()
     assert result.sentences[0].startswith("Nothing tells whether it helped: all 2 regions")
+    assert result.model.record.learned.verdict == "Nothing tells whether it helped"
     assert result.model.calibration.kind == "provisional"
     shown = result.examples
     assert [e.judge for e in shown] == [None, None]

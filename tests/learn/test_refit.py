@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from celltally.learn.refit import LastLayer, block_equations, iter_refit
+from celltally.learn.refit import LastLayer, block_equations, count_equation, iter_refit
 from celltally.progress import drain
 from celltally.scale import MARGIN, pad_with_margin
 
@@ -145,3 +145,10 @@ def test_only_what_is_asked_for_makes_equations():
     for (rows, wanted), (expected_rows, expected) in zip(part[:2], alone[:2], strict=True):
         assert torch.allclose(rows.T @ rows, expected_rows.T @ expected_rows)
         assert torch.allclose(rows.T @ wanted, expected_rows.T @ expected)
+
+
+def test_a_count_below_zero_can_be_asked_for():
+    """What another network counts in an empty patch may be less than nothing."""
+    known = torch.ones(1, 3, 2, 2, dtype=torch.float64)
+    rows, wanted = count_equation(known, -3.0)
+    assert torch.allclose(wanted / rows[0, 0], torch.full((1, 1), -0.75, dtype=torch.float64))

@@ -43,6 +43,12 @@ def test_count_loss():
     assert loss.item() == pytest.approx((0 + 4 / 3) / 2)
 
 
+def test_a_count_below_zero_is_no_divergence():
+    """What another network counts in an empty patch may be less than nothing."""
+    loss = losses.count_loss(torch.zeros(1, 1, 2, 2), torch.tensor([-3.0]))
+    assert loss.item() == pytest.approx(3.0)
+
+
 def test_prototypes_are_tied_to_their_own_group():
     """Only distances at places of the own group count, and of those the smallest."""
     target = torch.zeros(1, 1, 9, 9)

@@ -62,7 +62,9 @@ def test_images_without_a_file_are_named(store, image_id, add, put, rectangle, t
     (tmp_path / "gone.tif").unlink()
     for number in (image_id, gone):
         put(number, some_dots([(5, 5)], ["added"]), rectangle(0, 0, 50, 50, kind="reviewed"))
-    assert teaching(store) == Teaching(by=("Ada",), without_file=("cells.tif", "gone.tif"))
+    assert teaching(store) == Teaching(
+        by=("Ada",), without_file=("cells.tif",), moved=("gone.tif",)
+    )
 
 
 def test_dots_of_other_planes_do_not_count(store, add, put, rectangle):

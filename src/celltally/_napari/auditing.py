@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from celltally._napari.counting import load_record
 from celltally._napari.planes import Plane
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import loading_torch
 from celltally.errors import UserError, failure
 from celltally.intervals import AuditSummary, summarise_audits
 from celltally.learn.audit_store import AuditSession, AuditStore, store_path
@@ -97,8 +97,8 @@ def begin_job(
         What is audited; where its file is there already, that is gone on with.
     """
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    model = load_record(record)
+    with loading_torch():
+        model = load_record(record)
     yield Progress(0, 0, "Looking for images")
     candidates = find()
     return AuditRun(model, candidates, AuditStore(store_path(session), session))

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-__all__ = ["camera", "camera_events", "draw_outline", "fit_view", "from_file", "in_hand"]
+__all__ = [
+    "camera",
+    "camera_events",
+    "draw_outline",
+    "fit_view",
+    "from_file",
+    "guard_drawing",
+    "in_hand",
+    "unrefreshed",
+    "when_closed",
+]
 
 #: Vertex attributes that every OpenGL has at least.
 ATTRIBUTES = 16
@@ -81,6 +91,11 @@ def guard_drawing(viewer: Any) -> None:
         canvas.doneCurrent()
 
     inner.layers.events.removed.connect(switch_off)
+
+
+def when_closed(viewer: Any, call: Callable[[], None]) -> None:
+    """Call something when a viewer's window is gone."""
+    viewer.window._qt_window.destroyed.connect(lambda *_: call())
 
 
 def from_file(path: Any) -> AbstractContextManager[None]:

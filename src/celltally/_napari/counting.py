@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from celltally._napari.planes import Plane, iter_in_plane
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import loading_torch
 from celltally.errors import UserError
 from celltally.progress import drain
 from celltally.record import ModelRecord
@@ -116,8 +116,8 @@ def count_job(
         Name of the image.
     """
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    from celltally.predict import iter_predict
+    with loading_torch():
+        from celltally.predict import iter_predict
 
     model = load_record(record)
     yield Progress(0, 0, "Reading the image")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from celltally._napari.saving import PROJECTS
+from celltally._napari.unnamed import PROJECTS
 from celltally.batch import read_counts
 from celltally.batch.outputs import make_folder
 from celltally.errors import UserError

@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QMenu
 
 from celltally._napari.boxes_section import BoxesSection
 from celltally._napari.clicks import Clicks
+from celltally._napari.collecting import spare
+from celltally._napari.compat import guard_drawing
 from celltally._napari.contributions_section import ContributionsSection
 from celltally._napari.controls import line
 from celltally._napari.docked import Docked
@@ -44,6 +46,8 @@ class ExplainWidget(Docked):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
+        guard_drawing(napari_viewer)
+        spare(napari_viewer)
         self.viewer = napari_viewer
         self.jobs = Jobs()
         self.explainer = Explainer(self.jobs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celltally._napari.counting import PlaneCount, load_again
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import loading_torch
 from celltally.types import Progress
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def most_cells(prototypes: int) -> int:
 def prototypes_job(counted: PlaneCount) -> Generator[Progress, None, Prototypes]:
     """Read what the model that counted (it may be a base) compares places with."""
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    from celltally.explain.gallery import training_patches
-    from celltally.networks import HasPrototypes
+    with loading_torch():
+        from celltally.explain.gallery import training_patches
+        from celltally.networks import HasPrototypes
 
     prediction = counted.prediction
     chosen = load_again(prediction.model, prediction.model_sha256)
@@ -86,8 +86,8 @@ def prototypes_job(counted: PlaneCount) -> Generator[Progress, None, Prototypes]
 def overview_job(counted: PlaneCount, held: Held) -> Generator[Progress, None, Overview]:
     """Say all that the prototypes say of a count; with the similarities of a small image."""
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    from celltally.explain.overview import iter_overview
+    with loading_torch():
+        from celltally.explain.overview import iter_overview
 
     prediction = counted.prediction
     model = load_again(prediction.model, prediction.model_sha256)
@@ -105,9 +105,9 @@ def window_job(
 ) -> Generator[Progress, None, Similarities]:
     """Compare a window of a counted image with the prototypes; None for all of it."""
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    import celltally.explain.contributions  # noqa: F401  (so that no click waits for it)
-    from celltally.explain.similarity import iter_similarities
+    with loading_torch():
+        import celltally.explain.contributions  # noqa: F401  (so that no click waits for it)
+        from celltally.explain.similarity import iter_similarities
 
     prediction = counted.prediction
     model = load_again(prediction.model, prediction.model_sha256)
@@ -132,8 +132,8 @@ def _rescale(counted: PlaneCount, held: Held, model: Model) -> Generator[Progres
 def saliency_job(counted: PlaneCount) -> Generator[Progress, None, Saliency]:
     """Say what a count depends on: the same plane, model and cell diameter once more."""
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    from celltally.explain.saliency import iter_saliency
+    with loading_torch():
+        from celltally.explain.saliency import iter_saliency
 
     prediction = counted.prediction
     model = load_again(prediction.model, prediction.model_sha256)

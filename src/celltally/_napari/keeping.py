@@ -11,9 +11,10 @@ from qtpy.QtCore import QObject, Signal
 from celltally._napari.correcting import Correcting
 from celltally._napari.counting import PlaneCount
 from celltally._napari.export import image_name
+from celltally._napari.keeper import Keeper, Restored
 from celltally._napari.planes import Plane, key_of
 from celltally._napari.results import NOT_KEPT, Results
-from celltally._napari.saving import Keeper, Restored, Saving
+from celltally._napari.saving import Saving
 
 __all__ = ["Keeping"]
 

@@ -11,6 +11,7 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QDialog, QMessageBox
 
 from celltally._napari import learning
+from celltally._napari.collecting import spare
 from celltally._napari.compat import guard_drawing
 from celltally._napari.controls import line
 from celltally._napari.docked import Docked
@@ -26,7 +27,7 @@ from celltally._napari.learn_versions_section import VersionsSection
 from celltally._napari.learn_words import kept_words, lock_words
 from celltally._napari.learning import Asked, Learnt
 from celltally._napari.model_section import ModelSection
-from celltally._napari.saving import saving_of
+from celltally._napari.savings import saving_of
 from celltally.record import ModelRecord
 from celltally.types import Progress
 
@@ -48,6 +49,7 @@ class LearnWidget(Docked):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         guard_drawing(napari_viewer)
+        spare(napari_viewer)
         self.viewer = napari_viewer
         self.jobs = Jobs()
         self.saving = saving_of(napari_viewer, self)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtGui import QIcon, QImage, QPainter, QPaintEvent, QPixmap
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QHBoxLayout,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from celltally._napari.controls import text, wrapped
+from celltally._napari.controls import hint, text, wrapped
+from celltally._napari.learn_marks import MarkKey, draw_after, draw_before, draw_true
 from celltally._napari.learn_words import example_caption
 
 if TYPE_CHECKING:
@@ -19,14 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ExampleView", "Examples", "image_of_pixels"]
 
-#: Told apart with any kind of colour vision, on black and on white, and by their symbols:
-#: a ring, a cross, a disc (colours of Okabe and Ito).
-TRUE, BEFORE, AFTER = QColor("#ffffff"), QColor("#e69f00"), QColor("#56b4e9")
-_DARK = QColor(10, 16, 24)
 #: Pictures that are shown.
 MOST = 4
-#: Least size of a picture in pixels, and of its symbols beside those of a large one.
-SIDE, SMALLEST = 120, 0.75
+#: Least width of the large picture in pixels, and the side of the small ones above it.
+SIDE, SMALL = 120, 52
+#: Width at which the symbols are as large as in the key, and how far they go with it.
+USUAL, SMALLEST, LARGEST = 300, 0.75, 1.6
+_CHOSEN = "QToolButton:checked { border: 2px solid #56b4e9; }"
 
 
 def image_of_pixels(pixels: NDArray[np.uint8]) -> QImage:
@@ -39,25 +46,25 @@ def image_of_pixels(pixels: NDArray[np.uint8]) -> QImage:
 
 
 class ExampleView(QWidget):
-    """One place: rings where the person's dots are, crosses before, discs after.
+    """One place as wide as there is room: rings are the person's dots, crosses before, discs after.
 
-    Parameters
-    ----------
-    example
-        The place.
-    caption
-        Its counts in words.
+    ``example`` is the place, None while there is none.
     """
 
-    def __init__(self, example: Example, caption: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.example, self.caption = example, caption
-        self._image = image_of_pixels(example.pixels)
+        self.example: Example | None = None
+        self._image = QImage()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumSize(SIDE, SIDE)
-        said = caption.replace("\n", ", ")
-        self.setAccessibleName(said)
-        self.setToolTip(f"{example.image}: {said}. Click: larger")
+
+    def show_example(self, example: Example | None, caption: str = "") -> None:
+        """Show a place, or hold nothing."""
+        self.example = example
+        self._image = QImage() if example is None else image_of_pixels(example.pixels)
+        self.setAccessibleName(caption)
+        self._fit()
+        self.update()
 
     def sizeHint(self) -> QSize:  # noqa: N802  (Qt's name)
         """Return the size that is best: as wide as there is room."""
@@ -69,6 +76,9 @@ class ExampleView(QWidget):
 
     def resizeEvent(self, event: object) -> None:  # noqa: N802  (Qt's name)
         """Be as high as the picture is at this width."""
+        self._fit()
+
+    def _fit(self) -> None:
         self.setFixedHeight(self._height_at(max(self.width(), SIDE)))
 
     def area(self) -> QRectF:
@@ -82,19 +92,24 @@ class ExampleView(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802  (Qt's name)
         """Draw the pixels, and the dots of person and models over them."""
+        example = self.example
+        if example is None:
+            return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        area, example = self.area(), self.example
+        area = self.area()
         painter.drawImage(area, self._image)
         painter.setClipRect(area)
-        size = min(max(self.width() / 260, SMALLEST), 1.0)
-        for place in self._places(area, example.dots):
-            _ring(painter, place, size)
-        for place in self._places(area, example.dots_before):
-            _cross(painter, place, size)
-        for place in self._places(area, example.dots_after):
-            _disc(painter, place, size)
+        size = min(max(self.width() / USUAL, SMALLEST), LARGEST)
+        dots = (
+            (example.dots, draw_true),
+            (example.dots_before, draw_before),
+            (example.dots_after, draw_after),
+        )
+        for yx, draw in dots:
+            for place in self._places(area, yx):
+                draw(painter, place, size)
         painter.end()
 
     def _places(self, area: QRectF, yx: NDArray[np.float64]) -> list[QPointF]:
@@ -106,81 +121,39 @@ class ExampleView(QWidget):
         ]
 
 
-def _ring(painter: QPainter, at: QPointF, size: float = 1.0) -> None:
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    for colour, width in ((_DARK, 3.2), (TRUE, 1.5)):
-        painter.setPen(QPen(colour, width))
-        painter.drawEllipse(at, 6.0 * size, 6.0 * size)
-
-
-def _cross(painter: QPainter, at: QPointF, size: float = 1.0) -> None:
-    for colour, width in ((_DARK, 3.6), (BEFORE, 1.8)):
-        painter.setPen(QPen(colour, width))
-        for sign in (-1, 1):
-            arm = QPointF(3.6, 3.6 * sign) * size
-            painter.drawLine(at - arm, at + arm)
-
-
-def _disc(painter: QPainter, at: QPointF, size: float = 1.0) -> None:
-    painter.setPen(QPen(_DARK, 1.0))
-    painter.setBrush(AFTER)
-    painter.drawEllipse(at, 3.0 * size, 3.0 * size)
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-
-
-class _Key(QWidget):
-    """Says which symbol is whose."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFixedHeight(20)
-        self.entries: tuple[tuple[str, Any], ...] = ()
-        self.show_models(from_nothing=False)
-
-    def show_models(self, *, from_nothing: bool) -> None:
-        """Know whose dots there are: a model from nothing has none before it."""
-        rest = (("it", _disc),) if from_nothing else (("before", _cross), ("after", _disc))
-        self.entries = (("you", _ring), *rest)
-        names = {_ring: "ring", _cross: "cross", _disc: "disc"}
-        self.setAccessibleName(", ".join(f"{names[draw]}: {name}" for name, draw in self.entries))
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802  (Qt's name)
-        """Draw the symbols with their words, on the dark ground of a picture."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(self.rect(), _DARK)
-        metrics, x = self.fontMetrics(), 14.0
-        base = (self.height() + metrics.ascent() - metrics.descent()) / 2
-        for name, draw in self.entries:
-            draw(painter, QPointF(x, self.height() / 2))
-            painter.setPen(TRUE)
-            painter.drawText(QPointF(x + 11, base), name)
-            x += metrics.horizontalAdvance(name) + 36
-        painter.end()
-
-
 class Examples(QWidget):
-    """Up to four places, two beside each other; a click shows one large."""
+    """Up to four places: all small, to choose from, and one of them large below."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.views: list[ExampleView] = []
-        self._large: int | None = None
-        self._cells: list[QWidget] = []
-        self.grid = QGridLayout()
-        self.grid.setContentsMargins(0, 0, 0, 0)
-        self.grid.setSpacing(6)
-        for column in (0, 1):
-            self.grid.setColumnStretch(column, 1)
+        self._captions: list[str] = []
+        self._shown: Sequence[Example] = ()
         self.title = text("Where the count changed most")
-        self.key = _Key()
+        self.key = MarkKey()
+        self.view = ExampleView()
+        self.caption = wrapped(name="learn_example")
+        self.buttons: list[QToolButton] = []
+        self._group = QButtonGroup(self)
+        self._group.idClicked.connect(self.choose)
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        for number in range(MOST):
+            button = QToolButton()
+            button.setCheckable(True)
+            button.setIconSize(QSize(SMALL, SMALL))
+            button.setStyleSheet(_CHOSEN)
+            self._group.addButton(button, number)
+            self.buttons.append(button)
+            row.addWidget(button)
+        row.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addWidget(self.title)
-        column.addWidget(self.key)
-        column.addLayout(self.grid)
+        column.addLayout(row)
+        for part in (self.caption, self.key, self.view):
+            column.addWidget(part)
 
     def show_examples(self, examples: Sequence[Example], *, from_nothing: bool = False) -> None:
         """Show places, the first ones of more; nothing at all where there are none.
@@ -194,43 +167,30 @@ class Examples(QWidget):
         """
         self.title.setText("Places" if from_nothing else "Where the count changed most")
         self.key.show_models(from_nothing=from_nothing)
-        for cell in self._cells:
-            self.grid.removeWidget(cell)
-            cell.hide()
-            cell.deleteLater()
-        self._cells, self._large = [], None
-        self.views = [
-            ExampleView(example, example_caption(example, from_nothing=from_nothing))
-            for example in examples[:MOST]
-        ]
-        for view in self.views:
-            cell = QWidget()
-            rows = QVBoxLayout(cell)
-            rows.setContentsMargins(0, 0, 0, 0)
-            rows.setSpacing(1)
-            rows.addWidget(view)
-            rows.addWidget(wrapped(view.caption))
-            rows.addStretch(1)
-            self._cells.append(cell)
-        self._arrange()
-        self.setVisible(bool(self.views))
+        self._shown = tuple(examples[:MOST])
+        self._captions = [example_caption(e, from_nothing=from_nothing) for e in self._shown]
+        for number, button in enumerate(self.buttons):
+            there = number < len(self._shown)
+            button.setVisible(there and len(self._shown) > 1)
+            button.setIcon(_icon(self._shown[number]) if there else QIcon())
+            button.setToolTip(self._captions[number] if there else "")
+            button.setAccessibleName(f"Place {number + 1}")
+        self.choose(0)
+        self.setVisible(bool(self._shown))
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802  (Qt's name)
-        """Show the place that is clicked large, or all again."""
-        child = self.childAt(event.pos())
-        if isinstance(child, ExampleView) and child in self.views:
-            chosen = self.views.index(child)
-            self._large = None if self._large == chosen else chosen
-            self._arrange()
-
-    def _arrange(self) -> None:
-        for cell in self._cells:
-            self.grid.removeWidget(cell)
-        if self._large is None and len(self._cells) > 1:
-            for i, cell in enumerate(self._cells):
-                self.grid.addWidget(cell, i // 2, i % 2)
+    def choose(self, number: int) -> None:
+        """Show one of the places large."""
+        if number < len(self._shown):
+            self.buttons[number].setChecked(True)
+            self.view.show_example(self._shown[number], self._captions[number])
+            hint(self.caption, self._captions[number])
         else:
-            for i, cell in enumerate(self._cells):
-                self.grid.addWidget(cell, i, 0, 1, 2)
-        for i, cell in enumerate(self._cells):
-            cell.setVisible(self._large in (None, i))
+            self.view.show_example(None)
+
+
+def _icon(example: Example) -> QIcon:
+    image = image_of_pixels(example.pixels)
+    fill = Qt.AspectRatioMode.KeepAspectRatioByExpanding
+    small = image.scaled(SMALL, SMALL, fill, Qt.TransformationMode.SmoothTransformation)
+    left, top = (small.width() - SMALL) // 2, (small.height() - SMALL) // 2
+    return QIcon(QPixmap.fromImage(small.copy(left, top, SMALL, SMALL)))

@@ -64,7 +64,7 @@ class OutcomeSection(Section):
         self.title.setText("How well it counts" if first_one else "Before and after")
         # A line for each kind of region that judges, and then what would help.
         hint(self.sentences, bullets([_ended(said) for said in rest]))
-        hint(self.missing, "\n".join(f"Left out: {_ended(said)}" for said in learnt.missing))
+        hint(self.missing, "\n".join(f"Left out: {said.rstrip('.')}." for said in learnt.missing))
         hint(self.undecided, _KEPT_NOT)
         self.name_edit.setText(learnt.name)
         self.name_edit.setCursorPosition(0)

@@ -10,8 +10,6 @@ from celltally.record import ModelRecord
 
 __all__ = ["family", "version_details", "version_error", "version_lines"]
 
-_HELPED = {True: "It helped", False: "It did not help", None: "Nothing told whether it helped"}
-
 
 def family(trees: Iterable[Version], of: ModelRecord | None) -> Version | None:
     """Return the versions that a model is one of; None where it is not among the models at hand.
@@ -99,7 +97,7 @@ def version_details(version: Version) -> str:
             f"{learned.images} image{'s' * (learned.images != 1)}",
             f"{learned.corrected} dots corrected by hand, {learned.excluded} regions excluded",
             f"Judged by {learned.kept_back} kept-back and {learned.audits} audit regions",
-            f"{_HELPED[learned.helped]}{off}",
+            f"{learned.verdict}{off}",
         ]
     if not version.there:
         lines.append("It is gone from your models; a child keeps a copy to count with")

@@ -18,6 +18,7 @@ __all__ = [
     "EMPTY",
     "bullets",
     "example_caption",
+    "in_window",
     "kept_words",
     "left_words",
     "lock_words",
@@ -33,6 +34,12 @@ EMPTY = (
     "right, and press “Reviewed”. Five regions of some ten cells are a good start."
 )
 NO_FILES = "All that was reviewed lies in images whose files are not there."
+#: What helps where a file was moved.
+FIND_MOVED = "press “Images” and “Find moved files…” in Study"
+#: What an export says of a missing file, whose folder is too long for the window.
+_MISSING = re.compile(
+    r"^(?:.*[/\\])?([^/\\]+) is missing; look for it with 'celltally project find', or leave it out"
+)
 #: Letters that a file name cannot have on every system.
 _FORBIDDEN = '<>:"/\\|?*'
 #: Names that are devices on Windows, whatever follows behind a dot.
@@ -46,7 +53,7 @@ _LISTED = 2
 def material_words(found: Teaching) -> str:
     """Say what there is to learn from, in a line or two."""
     if not found.lessons and not found.audits:
-        return NO_FILES if found.without_file else EMPTY
+        return NO_FILES if found.without_file or found.moved else EMPTY
     parts = []
     where = f" in {_n(found.images, 'image')}"  # the images are those of all these regions
     if found.regions:
@@ -69,17 +76,31 @@ def material_words(found: Teaching) -> str:
 
 
 def without_file_words(found: Teaching) -> str:
-    """Say which images cannot teach, for their pixels are in no file; or ""."""
-    names = found.without_file
-    if not names:
-        return ""
+    """Say which images cannot teach, for their pixels are in no file, and what to do; or ""."""
+    said = []
+    if names := found.without_file:
+        came, its = ("come", "their layers") if len(names) > 1 else ("comes", "its layer")
+        said.append(
+            f"{_listed(names)} {came} from no file and cannot teach: save {its} as a file, open "
+            "that, and review it."
+        )
+    if names := found.moved:
+        more = len(names) > 1
+        said.append(
+            f"{_listed(names)} cannot teach, for the file{'s are' if more else ' is'} not where "
+            f"{'they were' if more else 'it was'}: {FIND_MOVED}."
+        )
+    return "\n".join(said)
+
+
+def _listed(names: Sequence[str]) -> str:
     listed = ", ".join(f"“{texts.short(name, 30)}”" for name in names[:_LISTED])
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    came = "come" if len(names) > 1 else "comes"
-    return (
-        f"{listed}{more} {came} from no file that is there, and cannot teach: save the image as "
-        "a file and open that, or look for the file in Study."
-    )
+    return f"{listed} and {len(names) - _LISTED} more" if len(names) > _LISTED else listed
+
+
+def in_window(said: str) -> str:
+    """Say of a missing file what to do about it in the window, rather than on the command line."""
+    return _MISSING.sub(rf"\1 is not where it was: {FIND_MOVED}", said)
 
 
 def proposed_name(parent: str, project: str, taken: Collection[str]) -> str:
@@ -169,14 +190,12 @@ def bullets(sentences: Sequence[str]) -> str:
 
 
 def example_caption(example: Example, *, from_nothing: bool = False) -> str:
-    """``you 21``, and below it ``before 14 → after 20``."""
-    number = texts.number
-    if from_nothing:
-        return f"you\xa0{number(example.counted)}\nit\xa0{number(example.after)}"
-    return (
-        f"you\xa0{number(example.counted)}\nbefore\xa0{number(example.before)}\xa0→"
-        f"\xa0after\xa0{number(example.after)}"
-    )
+    """``a.tif, whole region`` (the picture may show a part of it), and its counts below that."""
+    you, after = texts.number(example.counted), texts.number(example.after)
+    rest = f"it\xa0{after}"
+    if not from_nothing:
+        rest = f"before\xa0{texts.number(example.before)}\xa0→\xa0after\xa0{after}"
+    return f"{example.image}, whole region:\nyou\xa0{you}, {rest}"
 
 
 def _n(n: int, thing: str) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from celltally._napari import counting
 from celltally._napari.learn_trace import Trace
-from celltally._napari.learn_words import name_problem
-from celltally._napari.preload import collect_again, preload_torch, without_collecting
+from celltally._napari.learn_words import in_window, name_problem
+from celltally._napari.preload import loading_torch
 from celltally.errors import UserError
 from celltally.record import ModelRecord
 from celltally.types import Progress
@@ -181,21 +181,19 @@ def learn_job(asked: Asked, trace: Trace) -> Generator[Progress, None, Learnt]:
 
     with tempfile.TemporaryDirectory(prefix="celltally-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "reviewed"
-        exported = yield from _quietly(
-            iter_export(asked.store, data, name=asked.project or None), "reading what you reviewed"
-        )
-        yield Progress(0, 0, "loading the model")
-        preload_torch()
+        steps = iter_export(asked.store, data, name=asked.project or None)
         try:
-            tuned = yield from _traced(_learning(asked, data), trace)
-        finally:
-            collect_again()
-    return Learnt(tuned, asked.name, asked.parent is None, exported.missing)
+            exported = yield from _quietly(steps, "reading what you reviewed")
+        except UserError as error:
+            raise UserError(in_window(str(error))) from error
+        yield Progress(0, 0, "loading the model")
+        tuned = yield from _traced(_learning(asked, data), trace)
+    return Learnt(tuned, asked.name, asked.parent is None, tuple(map(in_window, exported.missing)))
 
 
 def _learning(asked: Asked, data: Path) -> Generator[Progress, None, FineTuned]:
     whose: dict[str, Any] = {"name": asked.name, "project": asked.project, "by": asked.by}
-    with without_collecting():
+    with loading_torch():
         from celltally import zoo
         from celltally.learn import finetune, new_model
 

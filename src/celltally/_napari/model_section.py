@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass
 from textwrap import fill
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -14,7 +16,7 @@ from celltally._napari.counting import Looked, list_models_job
 from celltally._napari.grouped_box import GroupedBox
 from celltally._napari.jobs import Jobs, sentence
 from celltally.errors import UserError
-from celltally.intervals import which_counts
+from celltally.intervals import likeness_score, which_counts
 from celltally.published import PUBLISHED
 from celltally.record import (
     ModelRecord,
@@ -24,7 +26,7 @@ from celltally.record import (
     read_calibration,
     read_prototypes,
 )
-from celltally.types import Calibration
+from celltally.types import Calibration, Progress
 
 __all__ = ["ModelSection"]
 
@@ -108,29 +110,32 @@ class ModelSection(Section):
 
     def reload(self) -> None:
         """List the models at hand, beside the window; the chosen one stays chosen."""
-        self._wanted = self.record.name if self.record is not None else self._wanted
+        self._reload(self.record.name if self.record is not None else self._wanted)
+
+    def choose(self, name: str) -> None:
+        """List the models at hand, and choose one of them by name."""
+        self._reload(name)
+
+    def _reload(self, wanted: str | None) -> None:
+        self._wanted = wanted
         self.loading = True
         self.model_box.setEnabled(False)
         with QSignalBlocker(self.model_box):
             self.model_box.clear()
             self.model_box.addItem("looking for models…")
-        self._jobs.start(list_models_job, on_done=self._found, on_failed=self._failed)
-
-    def choose(self, name: str) -> None:
-        """List the models at hand, and choose one of them by name."""
-        self.reload()
-        self._wanted = name
+        self._jobs.start(lambda: _listed_job(wanted), on_done=self._found, on_failed=self._failed)
 
     def _failed(self, error: Exception) -> None:
-        self._found([])
+        self._found(([], None))
         hint(self.card, sentence(error))
 
-    def _found(self, records: list[ModelRecord]) -> None:
+    def _found(self, found: tuple[list[ModelRecord], Inside | None]) -> None:
+        records, inside = found
         self.loading = False
         with QSignalBlocker(self.model_box):
             self._fill(records)
         self.model_box.setEnabled(bool(records))
-        self._chosen()
+        self._show(inside)
 
     def _fill(self, records: list[ModelRecord]) -> None:
         """List the models, those of published architectures apart; the first is chosen at first."""
@@ -146,20 +151,20 @@ class ModelSection(Section):
         if not records:
             box.addItem("no model found")
             return
-        chosen = next((record for record in records if record.name == self._wanted), records[0])
+        chosen = _wanted(records, self._wanted)
         rows = range(box.count())
         box.setCurrentIndex(next(row for row in rows if box.itemData(row) == chosen))
 
     def _chosen(self, index: int = 0) -> None:
+        self._show(None)
+
+    def _show(self, inside: Inside | None) -> None:
+        """Show the chosen model; what its folder holds is read here where it was not yet."""
         record = self.record
-        self._brief, self._trouble = False, ""
-        self._lineup, patches = [], []
-        if record is not None and record.path is not None:
-            try:
-                self._lineup = lineup(record)
-                patches = pictured(record)
-            except UserError as error:
-                self._trouble = sentence(error)
+        if inside is None or inside.record != record:
+            inside = inside_of(record)
+        self._brief, self._trouble, self._lineup = False, inside.trouble, inside.lineup
+        patches = inside.patches
         self._show_pictures(record, patches)
         self._show_card()
         self.model_box.setToolTip("" if record is None else card_details(record))
@@ -202,6 +207,60 @@ class ModelSection(Section):
             self.pictures.append(picture)
         self._gallery = spread(*self.pictures, QWidget(), stretch=len(self.pictures))
         self.column.insertWidget(self.column.indexOf(self.looks_for) + 1, self._gallery)
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """What a model's folder holds beside its record.
+
+    Attributes
+    ----------
+    record
+        The model's; None where there is none.
+    lineup, patches
+        See ``lineup`` and ``pictured``.
+    trouble
+        Why it cannot be read, in a sentence.
+    """
+
+    record: ModelRecord | None
+    lineup: list[tuple[ModelRecord, Calibration | None]]
+    patches: list[tuple[str, PatchRecord]]
+    trouble: str = ""
+
+
+def inside_of(record: ModelRecord | None) -> Inside:
+    """Read what a model's folder holds."""
+    parts: list[tuple[ModelRecord, Calibration | None]] = []
+    patches: list[tuple[str, PatchRecord]] = []
+    trouble = ""
+    if record is not None and record.path is not None:
+        try:
+            parts = lineup(record)
+            patches = pictured(record)
+        except UserError as error:
+            trouble = sentence(error)
+    return Inside(record, parts, patches, trouble)
+
+
+def _wanted(records: list[ModelRecord], name: str | None) -> ModelRecord:
+    """Return the model of a name, else the first."""
+    return next((record for record in records if record.name == name), records[0])
+
+
+def _listed_job(
+    name: str | None,
+) -> Generator[Progress, None, tuple[list[ModelRecord], Inside | None]]:
+    """List the models at hand, and read what is shown of the one that will be chosen."""
+    records = yield from list_models_job()
+    if not records:
+        return records, None
+    inside = inside_of(_wanted(records, name))
+    for _, calibration in inside.lineup:
+        if calibration is not None and (known := calibration.appearances) is not None:
+            # Remembered there: the first image that is compared waits for it.
+            likeness_score(known, dict.fromkeys(known.names, 0.0))
+    return records, inside
 
 
 def lineup(record: ModelRecord) -> list[tuple[ModelRecord, Calibration | None]]:

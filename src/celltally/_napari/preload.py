@@ -15,7 +15,6 @@ Mesa's LLVM 15). Counting needs no triton: there it is kept out.
 from __future__ import annotations
 
 import ctypes
-import gc
 import importlib.util
 import os
 import sys
@@ -23,7 +22,9 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["collect_again", "preload_torch", "without_collecting"]
+from celltally._napari.collecting import without_collecting
+
+__all__ = ["loading_torch", "preload_torch"]
 
 #: What is loaded into this process.
 MAPS = Path("/proc/self/maps")
@@ -52,27 +53,11 @@ def preload_torch() -> None:
 
 
 @contextmanager
-def without_collecting() -> Generator[None, None, None]:
-    """Collect no garbage in a block of imports, nor look at what is there by then.
-
-    They make so many objects that Python looks through all of them again and again, with its
-    lock held: the window stood still for 0.5 to 0.9 s each time (two busy cores). Call
-    ``collect_again`` when the work that they are for is done, else nothing of what is there
-    now would ever be given back.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
+def loading_torch() -> Generator[None, None, None]:
+    """Import what needs torch in this block, on a worker's thread; the window goes on."""
+    preload_torch()
+    with without_collecting():
         yield
-    finally:
-        gc.freeze()
-        if was_on:
-            gc.enable()
-
-
-def collect_again() -> None:
-    """Look at everything when garbage is collected the next time."""
-    gc.unfreeze()
 
 
 def _keep_triton_out() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QMessageBox, QToolButton, QWidget
 
 from celltally._napari.controls import ATTENTION, hint, text, wrapped
-from celltally._napari.saving import Saving, projects_dir
+from celltally._napari.saving import Saving
 from celltally._napari.texts import short
+from celltally._napari.unnamed import projects_dir
 
 __all__ = ["ProjectBar"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celltally._napari.counting import load_record
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import loading_torch
 from celltally.record import ModelRecord
 from celltally.types import Progress
 
@@ -43,12 +43,12 @@ class Compared:
 def recount_job(store: Store, record: ModelRecord) -> Generator[Progress, None, Compared]:
     """Count all images of the study with a model, and compare; see ``batch.iter_recount``."""
     yield Progress(0, 0, "loading the model")
-    preload_torch()
-    model = load_record(record)
-    from celltally.batch.recount import iter_recount, version_of
-    from celltally.project.differences import totals
-    from celltally.project.recounts import Recount
+    with loading_torch():
+        from celltally.batch.recount import iter_recount, version_of
+        from celltally.project.differences import totals
+        from celltally.project.recounts import Recount
 
+    model = load_record(record)
     pending = Recount(store, version_of(model))
     try:
         found = yield from iter_recount(store, model, pending)

@@ -11,8 +11,9 @@ from pathlib import Path
 from celltally._napari import texts
 from celltally._napari.counting import PlaneCount
 from celltally._napari.measuring import Row, cells_per_mm2
+from celltally._napari.planes import Plane
 
-__all__ = ["COLUMNS", "cells_of", "corrections", "sentence_of", "told", "write_table"]
+__all__ = ["COLUMNS", "cells_of", "corrections", "notes", "sentence_of", "told", "write_table"]
 
 #: Of the table that is saved.
 COLUMNS = (
@@ -103,6 +104,38 @@ def told(rows: Sequence[Row]) -> str:
         if row.interval.kind != "exact" and words and words not in sentences:
             sentences.append(words)
     return "\n".join(sentences)
+
+
+def notes(
+    rows: Sequence[Row],
+    sums: Sequence[Row],
+    counted: PlaneCount | None,
+    plane: Plane | None,
+    regions: int,
+) -> list[str]:
+    """Say what is to be known of a table.
+
+    Parameters
+    ----------
+    rows, sums
+        Of the table, and below it.
+    counted
+        None before it was counted.
+    plane
+        What the rows are of; None where there is none in view.
+    regions
+        How many there are in all planes.
+    """
+    found = [told([*rows, *sums])]
+    if rows and counted is None:
+        found.append("Not counted yet: areas only.")
+    if rows and counted is not None and counted.plane.z_method == "merged":
+        found.append("Counts in regions are of the plane in view, before planes are merged.")
+    elsewhere = regions - len(rows)
+    if plane is not None and elsewhere:
+        lie = "region lies" if elsewhere == 1 else "regions lie"
+        found.append(f"{elsewhere} {lie} in other planes than {plane.text or 'this one'}.")
+    return [note for note in found if note]
 
 
 def records(

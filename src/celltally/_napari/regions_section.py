@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Shapes
 from numpy.typing import NDArray
-from qtpy.QtCore import QSignalBlocker, QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QCheckBox
 
 from celltally._napari import region_report
-from celltally._napari.controls import LABEL_WIDTH, hint, spread, text, wrapped
+from celltally._napari.controls import hint, wrapped
 from celltally._napari.counting import PlaneCount
 from celltally._napari.folding import FoldingSection
 from celltally._napari.jobs import Jobs, sentence
@@ -30,42 +30,15 @@ from celltally._napari.layers import (
 from celltally._napari.measuring import Measuring, Row, uncounted
 from celltally._napari.planes import Plane, key_of
 from celltally._napari.region_export import RegionExport
+from celltally._napari.region_summing import RegionSums
 from celltally._napari.region_table import RegionTable
-from celltally.density.regions import region_sums
+from celltally._napari.region_tools import TOOLS, RegionTools
 from celltally.errors import UserError
 from celltally.intervals import Measured
-from celltally.types import Prediction, Progress, Region, RegionKind
+from celltally.types import Region
 
 __all__ = ["RegionsSection"]
 
-#: What the buttons say, and the mode of the layer that they begin.
-TOOLS = {
-    "Rectangle": "add_rectangle",
-    "Ellipse": "add_ellipse",
-    "Polygon": "add_polygon",
-    "Freehand": "add_polygon_lasso",
-    "Move": "select",
-}
-_TIPS = {
-    "Rectangle": "Drag from corner to corner. Intervals are calibrated on rectangles.",
-    "Ellipse": "Drag from corner to corner of the box around it.",
-    "Polygon": "Click corner by corner; double-click ends it.",
-    "Freehand": "Drag round it, or click, move round it, and click again.",
-    "Move": "Drag a region to move it, its handles to change it; the Delete key deletes it. "
-    "Napari's tools for single corners are in the layer's controls.",
-}
-KINDS: dict[str, RegionKind] = {
-    "count": "count",
-    "exclude": "exclude",
-    "tissue": "tissue",
-    "reviewed": "reviewed",
-}
-_KIND_TIPS = (
-    "Cells in it are counted, beside those of the whole image.",
-    "Nothing in it counts: artefacts, folds, edges.",
-    "Areas, and cells per mm², are those of the tissue.",
-    "You looked at all of it and its dots are right: they count there instead of the density.",
-)
 #: Milliseconds from a change until the figures follow, and how long they may take at once.
 FOLLOW_AFTER, AT_ONCE = 25, 25
 #: Milliseconds without a change until sums that take longer are begun, beside the window.
@@ -100,16 +73,16 @@ class RegionsSection(FoldingSection):
         dots: Callable[[], NDArray[np.float64]],
     ) -> None:
         super().__init__("Regions")
-        self.viewer, self._jobs, self._plane_in_view, self._dots = viewer, jobs, plane, dots
+        self.viewer, self._plane_in_view, self._dots = viewer, plane, dots
         self._image: Image | None = None
         self._counted: PlaneCount | None = None
         self._layer: Shapes | None = None
         self._plane: Plane | None = None
         self._measuring: Measuring | None = None
         self._told: tuple[Measured, str] | None = None
-        self._summing: Measuring | None = None
-        self._prepared: Prediction | None = None
-        self._preparing: Prediction | None = None
+        self._sums = RegionSums(jobs)
+        self._sums.ready.connect(self._soon)
+        self._sums.failed.connect(lambda words: hint(self.note_label, words))
         self._drawing = self._dots_moved = self._untidy = False
         self._level, self._pixel_um = 0.95, None
         self._timer = QTimer(self)
@@ -118,31 +91,17 @@ class RegionsSection(FoldingSection):
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(SETTLED)
-        self._settled.timeout.connect(self._sum_left)
+        self._settled.timeout.connect(lambda: self._sums.add_up(self._measuring))
         self._build()
         self._show_rows()
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
 
     def _build(self) -> None:
-        self.kind_box = QComboBox()
-        for (name, kind), tip in zip(KINDS.items(), _KIND_TIPS, strict=True):
-            self.kind_box.addItem(name, kind)
-            self.kind_box.setItemData(self.kind_box.count() - 1, tip, 3)  # its tooltip
-        self.kind_box.setToolTip("What the next region is for.")
-        self.kind_box.currentIndexChanged.connect(lambda _: self._tidy())
-        label = text("Kind of region")
-        label.setFixedWidth(LABEL_WIDTH)
-        self.tools = {name: QPushButton(name) for name in TOOLS}
-        for name, button in self.tools.items():
-            button.setCheckable(True)
-            button.setToolTip(_TIPS[name])
-            button.setStyleSheet("padding: 3px 5px;")
-            button.clicked.connect(lambda on, name=name: self.use(name if on else None))
-        self.delete_button = QPushButton("Delete")
-        self.delete_button.setToolTip("Delete the regions that are chosen.")
-        self.delete_button.clicked.connect(lambda: self.delete())
-        tools = [*self.tools.values(), self.delete_button]
+        self.toolbar = RegionTools()
+        self.toolbar.taken.connect(lambda tool: self.use(tool or None))
+        self.toolbar.kind_changed.connect(lambda: self._tidy())
+        self.toolbar.delete_pressed.connect(lambda: self.delete())
         self.table = RegionTable()
         self.table.renamed.connect(self._renamed)
         self.table.kind_chosen.connect(self._kind_chosen)
@@ -162,9 +121,7 @@ class RegionsSection(FoldingSection):
         self.out = RegionExport(self._records, self._outlines, self.note_label)
         self.copy_button, self.save_button = self.out.copy_button, self.out.save_button
         for part in (
-            spread(label, self.kind_box, stretch=1),
-            spread(*tools[:3]),
-            spread(*tools[3:]),
+            self.toolbar,
             self.table,
             self.sums_label,
             self.note_label,
@@ -179,8 +136,7 @@ class RegionsSection(FoldingSection):
         """Show the regions of an image; ``counted`` is None before it was counted."""
         self._image, self._counted = image, counted
         self.out.stem = Path(image.name).stem if image is not None else "image"
-        if counted is None or counted.prediction is not self._prepared:
-            self._prepared = None
+        self._sums.hold(None if counted is None else counted.prediction)
         self._measuring = self._told = None
         self._dots_moved = True
         self._layers_changed()
@@ -250,9 +206,7 @@ class RegionsSection(FoldingSection):
         layer = None if image is None else region_layer(self.viewer.layers, key_of(image))
         if layer is not self._layer:
             self._watch(layer)
-        for button in self.tools.values():
-            button.setEnabled(image is not None)
-        self.delete_button.setEnabled(self._layer is not None)
+        self.toolbar.show_usable(image=image is not None, layer=self._layer is not None)
         self._soon()
 
     def _watch(self, layer: Shapes | None) -> None:
@@ -293,10 +247,7 @@ class RegionsSection(FoldingSection):
         self._soon()
 
     def _mode_changed(self, event: Any = None) -> None:
-        mode = None if self._layer is None else str(self._layer.mode)
-        for name, button in self.tools.items():
-            with QSignalBlocker(button):
-                button.setChecked(TOOLS[name] == mode)
+        self.toolbar.show_mode(None if self._layer is None else str(self._layer.mode))
         self._untidy = True
         self._soon()
 
@@ -313,14 +264,14 @@ class RegionsSection(FoldingSection):
         layer = show_regions(self.viewer, self._image, plane)
         if layer is not self._layer:
             self._watch(layer)
-        self.delete_button.setEnabled(True)
+        self.toolbar.show_usable(image=True, layer=True)
         self._tidy()
         self.viewer.layers.selection.active = layer
         layer.mode = "pan_zoom" if tool is None else TOOLS[tool]
 
     def _tidy(self) -> None:
         if self._layer is not None and not self._drawing:
-            tidy_regions(self._layer, self.kind_box.currentData())
+            tidy_regions(self._layer, self.toolbar.kind)
             self._untidy = False
 
     def delete(self) -> None:
@@ -382,9 +333,9 @@ class RegionsSection(FoldingSection):
         if self._dots_moved:
             measuring.set_dots(self._dots() if measuring.counted else ())
             self._dots_moved = False
-        waits = measuring.counted and self._prepared is not measuring.prediction
+        waits = measuring.counted and not self._sums.has(measuring.prediction)
         if waits and len(layer.data):
-            self._prepare(measuring.prediction)
+            self._sums.prepare(measuring.prediction)
             self._show_rows()
             return True
         done = measuring.measure(self._level, AT_ONCE / 1e3)
@@ -400,30 +351,7 @@ class RegionsSection(FoldingSection):
     def settled(self) -> bool:
         """Whether all figures have followed."""
         timers = self._timer.isActive() or self._settled.isActive()
-        return not timers and self._preparing is None and self._summing is None
-
-    def _sum_left(self) -> None:
-        """Sum beside the window what would hold it up."""
-        measuring = self._measuring
-        left = None if measuring is None else measuring.left()
-        if measuring is None or left is None or self._summing is not None:
-            return
-        self._summing = measuring
-
-        def add_up() -> Generator[Progress, None, dict[Hashable, Measured]]:
-            yield Progress(0, 0, "Adding up")
-            return left()
-
-        def done(found: dict[Hashable, Measured]) -> None:
-            self._summing = None
-            measuring.take(found)
-            self._soon()
-
-        def failed(error: Exception) -> None:
-            self._summing = None
-            hint(self.note_label, sentence(error))
-
-        self._jobs.start(add_up, on_done=done, on_failed=failed)
+        return not timers and not self._sums.busy
 
     def _ready_measuring(self) -> Measuring | None:
         """Return what sums up the plane that was counted, or else the one in view."""
@@ -443,22 +371,6 @@ class RegionsSection(FoldingSection):
         elif self._measuring is None or self._measuring.prediction.image_shape != shape:
             self._measuring = Measuring(uncounted(shape), counted=False)
         return self._measuring
-
-    def _prepare(self, prediction: Prediction) -> None:
-        """Sum the rows of the maps beside the window; figures come when that is done."""
-        if self._preparing is prediction:
-            return
-        self._preparing = prediction
-
-        def prepare() -> Generator[Progress, None, None]:
-            yield Progress(0, 0, "Preparing")
-            region_sums(prediction).prepare()
-
-        def ready(_: object = None) -> None:
-            self._preparing, self._prepared = None, prediction
-            self._soon()
-
-        self._jobs.start(prepare, on_done=ready, on_failed=ready)
 
     def _tell_image(self) -> None:
         """Say that what counts in the image has changed, where it has."""
@@ -489,23 +401,9 @@ class RegionsSection(FoldingSection):
                 self.table.choose([int(i) for i in self._layer.selected_data])
         words = [region_report.sentence_of(row, self._level, self._pixel_um) for row in sums]
         hint(self.sums_label, "\n".join(line for line in words if line))
-        hint(self.note_label, "\n".join(self._notes(rows, sums)))
-
-    def _notes(self, rows: list[Row], sums: list[Row]) -> list[str]:
-        notes = [region_report.told([*rows, *sums])]
-        if rows and self._counted is None:
-            notes.append("Not counted yet: areas only.")
-        if rows and self._counted is not None and self._counted.plane.z_method == "merged":
-            notes.append("Counts in regions are of the plane in view, before planes are merged.")
-        if self._layer is not None and self._plane is not None:
-            elsewhere = len(self._layer.data) - len(rows)
-            if elsewhere:
-                where = self._plane.text
-                notes.append(
-                    f"{elsewhere} {'region lies' if elsewhere == 1 else 'regions lie'} in other "
-                    f"planes than {where or 'this one'}."
-                )
-        return [note for note in notes if note]
+        n = 0 if self._layer is None else len(self._layer.data)
+        notes = region_report.notes(rows, sums, self._counted, self._plane, n)
+        hint(self.note_label, "\n".join(notes))
 
     def _frame_toggled(self, on: bool) -> None:
         self._soon()

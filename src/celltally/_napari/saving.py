@@ -7,92 +7,38 @@ folder, so that nothing is lost that nobody thought of saving.
 from __future__ import annotations
 
 import getpass
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from celltally._napari.identity import LayerImage, Origin, layer_image, origin_of
+from celltally._napari.identity import LayerImage
 from celltally._napari.jobs import InOrder, Jobs, sentence
+from celltally._napari.keeper import Keeper, Restored
+from celltally._napari.known_images import KnownImages
 from celltally._napari.planes import Plane, key_of
 from celltally._napari.stored import add_count, stored_z
+from celltally._napari.unnamed import is_unnamed, open_unnamed
 from celltally.errors import UserError
 from celltally.types import Dots, Interval, Prediction, Progress
 
 if TYPE_CHECKING:
     from celltally._napari.counting import PlaneCount
     from celltally.project.counts import StoredCount
-    from celltally.project.edits import Edit, Work
+    from celltally.project.edits import Edit
     from celltally.project.store import Store
     from celltally.project.study_lock import Lock
     from celltally.record import ModelRecord
 
-__all__ = [
-    "Keeper", "Restored", "Saving", "close_all", "projects_dir", "saving_of",
-]  # fmt: skip
+__all__ = ["Saving"]
 
-#: What the project is called that is there when the user has opened none.
-UNNAMED = "My counts"
-#: Environment variable that names another folder for it.
-PROJECTS = "CELLTALLY_PROJECTS"
-#: How many programs may have one of their own at once.
-MOST_UNNAMED = 20
 #: Milliseconds until what could not be saved is tried again.
 AGAIN = 4000
-
-
-def projects_dir() -> Path:
-    """Folder of the projects that nobody chose a place for (it need not exist).
-
-    In the user's data folder, unless the environment names another.
-    """
-    from platformdirs import user_data_path
-
-    if chosen := os.environ.get(PROJECTS):
-        return Path(chosen)
-    return Path(user_data_path("celltally", appauthor=False)) / "projects"
-
-
-@dataclass(frozen=True, eq=False)
-class Restored:
-    """What the project knows of an image.
-
-    Attributes
-    ----------
-    counts
-        Those that no later one took the place of.
-    work
-        Dots, regions, and the edits that can be undone.
-    """
-
-    counts: tuple[StoredCount, ...]
-    work: Work
-
-
-class Keeper(Protocol):
-    """Keeps a count of an image; may be called on any thread.
-
-    ``on_kept`` and ``on_failed`` are called on the window's thread; ``on_failed`` with a
-    ``TryAgainError`` means that it is tried again.
-    """
-
-    def __call__(
-        self,
-        counted: PlaneCount,
-        interval: Interval,
-        *,
-        unlike: bool | None,
-        on_kept: Callable[[StoredCount], None],
-        on_failed: Callable[[Exception], None],
-    ) -> None:
-        """Put the count into the line of what is saved."""
 
 
 class Saving(QObject):
@@ -117,9 +63,7 @@ class Saving(QObject):
         #: What the study is locked to; None where it is not.
         self.held: Lock | None = None
         self._opening = False
-        self._images: dict[str, int] = {}
-        self._origins: dict[str, Origin] = {}
-        self._closed: set[str] = set()
+        self._images = KnownImages()
         self._again = QTimer(self)
         self._again.setSingleShot(True)
         self._again.setInterval(AGAIN)
@@ -194,9 +138,9 @@ class Saving(QObject):
 
         before = self.store
         if path is None:
-            if before is not None and _is_unnamed(before):
+            if before is not None and is_unnamed(before):
                 return False
-            store = _unnamed()
+            store = open_unnamed()
         elif before is not None and (before.path, before.read_only) == (path, read_only):
             return False
         else:
@@ -205,7 +149,7 @@ class Saving(QObject):
             before.close()
         self.store = store
         self.read_lock()
-        self._images.clear()
+        self._images.another_project()
         return before is not None
 
     def read_lock(self) -> None:
@@ -240,7 +184,9 @@ class Saving(QObject):
             on_failed: Callable[[Exception], None],
         ) -> None:
             def keep(store: Store) -> StoredCount:
-                return add_count(store, self._number(store, key, image), counted, interval, unlike)
+                return add_count(
+                    store, self._images.register(store, key, image), counted, interval, unlike
+                )
 
             self._put_in_line(keep, on_kept, on_failed)
 
@@ -260,7 +206,7 @@ class Saving(QObject):
         def keep(store: Store) -> None:
             from celltally.project.work import record
 
-            record(store, self._number(store, key, image), edit)
+            record(store, self._images.register(store, key, image), edit)
 
         self._keep(keep)
 
@@ -284,7 +230,7 @@ class Saving(QObject):
         def keep(store: Store) -> None:
             from celltally.project.counts import latest_counts, set_threshold
 
-            for count in latest_counts(store, [self._number(store, key, image)]):
+            for count in latest_counts(store, [self._images.register(store, key, image)]):
                 if (count.t, count.z, count.z_method) == place:
                     set_threshold(store, count.id, threshold)
 
@@ -325,57 +271,15 @@ class Saving(QObject):
             raise UserError("no project is open; open one, or make a new one")
         return keep(store)
 
-    def _number(self, store: Store, key: str, image: LayerImage) -> int:
-        """Return the project's number of an image; a new one is added. On the saving thread."""
-        from celltally.project.images import register
-
-        if key not in self._images:
-            size = None if image.pixel_um is None else (image.pixel_um, image.pixel_um)
-            _, known = self._known(store, key, image)
-            self._images[key] = register(
-                store, name=image.name, shape=image.shape, pixel_size_um=size, **known
-            )
-        return self._images[key]
-
-    def number_of(self, key: str) -> int | None:
-        """Return the project's number of an image; None while that is not known."""
-        return self._images.get(key)
-
-    def _known(
-        self, store: Store, key: str, image: LayerImage
-    ) -> tuple[int | None, dict[str, Any]]:
-        """Return the number of an image, None for a new one, and what tells it from others.
-
-        What is open in another layer at the same time is an image of its own there: else two
-        layers would change the same dots.
-        """
-        from celltally.project.images import find
-
-        path = image.path if image.path is not None and image.path.exists() else None
-        known: dict[str, Any] = {"path": path, "scene": image.scene}
-        known["pixels_sha256"] = "" if path is not None else image.hash_pixels()
-        copies = 1
-        while True:
-            number = find(store, **known)
-            others = [n for of, n in self._images.items() if of != key and of not in self._closed]
-            if number not in others:
-                return number, known
-            copies += 1
-            known["scene"] = f"{image.scene or ''} (copy {copies})".strip()
-
     # ---- knowing again ----
 
     def known_as(self, layer: Image) -> LayerImage:
-        """Return what an image layer is kept as: by its name when it was first seen.
+        """Return what an image layer is kept as; see ``KnownImages``."""
+        return self._images.known_as(layer)
 
-        A layer that is renamed is still the same scene of its file. Its file is looked for
-        once only, for a network share may keep the window waiting.
-        """
-        key = key_of(layer)
-        self._closed.discard(key)
-        if key not in self._origins:
-            self._origins[key] = origin_of(layer)
-        return layer_image(layer, self._origins[key])
+    def number_of(self, key: str) -> int | None:
+        """Return the project's number of an image; None while that is not known."""
+        return self._images.number_of(key)
 
     def restore(self, layer: Image, on_restored: Callable[[Restored | None], None]) -> None:
         """Look an image up in the project; None where it does not know it."""
@@ -389,10 +293,9 @@ class Saving(QObject):
             store = self.store
             if store is None:
                 return None
-            number, _ = self._known(store, key, image)
+            number = self._images.look_up(store, key, image)
             if number is None:
                 return None
-            self._images[key] = number
             counts = in_force(latest_counts(store, [number]))
             return Restored(tuple(counts), load_work(store, number))
 
@@ -415,11 +318,8 @@ class Saving(QObject):
         )
 
     def forget(self, key: str) -> None:
-        """Know that an image was closed: opened again, it is no copy beside it.
-
-        Its number stays, for what is still in the line of what is saved.
-        """
-        self._closed.add(key)
+        """Know that an image was closed; see ``KnownImages``."""
+        self._images.forget(key)
 
     # ---- what is said ----
 
@@ -454,56 +354,3 @@ class Saving(QObject):
 
 def _ignore(_: object) -> None:
     """Do nothing with what is told."""
-
-
-def _unnamed() -> Store:
-    """Open *My counts*; another program's is left to that."""
-    from celltally.project.store import SUFFIX, ProjectInUseError, Store
-
-    folder = projects_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(1, MOST_UNNAMED + 1):
-        name = UNNAMED if number == 1 else f"{UNNAMED} {number}"
-        try:
-            return Store(folder / f"{name}{SUFFIX}")
-        except ProjectInUseError:
-            continue
-    raise UserError(f"too many programs have a project in {folder}; close one of them")
-
-
-def _is_unnamed(store: Store) -> bool:
-    """Whether a project is *My counts*, or the one that stands in for it in this program."""
-    return (
-        store.path.parent == projects_dir().absolute()
-        and store.path.stem.startswith(UNNAMED)
-        and not store.read_only
-    )
-
-
-_savings: dict[int, tuple[Saving, set[int]]] = {}
-
-
-def saving_of(viewer: Any, widget: QObject) -> Saving:
-    """Return what saves for a window: one for all widgets of a viewer, until the last is gone."""
-    key = id(getattr(viewer, "__wrapped__", viewer))
-    if key not in _savings:
-        _savings[key] = Saving(), set()
-    saving, users = _savings[key]
-    user = id(widget)
-    users.add(user)
-
-    def left(*_: object) -> None:
-        users.discard(user)
-        if not users and _savings.get(key, (None,))[0] is saving:
-            del _savings[key]
-            saving.close()
-
-    widget.destroyed.connect(left)
-    return saving
-
-
-def close_all() -> None:
-    """Save what is left in every window, and let go of the files."""
-    while _savings:
-        _, (saving, _) = _savings.popitem()
-        saving.close()

@@ -17,13 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 from celltally._napari import study_work as work
+from celltally._napari.collecting import spare
 from celltally._napari.compat import guard_drawing
 from celltally._napari.controls import wrapped
 from celltally._napari.docked import WIDTH, Docked
 from celltally._napari.jobs import Jobs
 from celltally._napari.picture_view import ink_of
 from celltally._napari.recount_window import RecountWindow
-from celltally._napari.saving import saving_of
+from celltally._napari.savings import saving_of
 from celltally._napari.study_asking import ask_folder, ask_images, ask_new_folder, ask_table
 from celltally._napari.study_bar import StudyBar, StudyStatus
 from celltally._napari.study_compare import Compared
@@ -70,6 +71,7 @@ class StudyWidget(Docked):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         guard_drawing(napari_viewer)
+        spare(napari_viewer)
         self.viewer = napari_viewer
         self.jobs = Jobs()
         self.saving = saving_of(napari_viewer, self)

@@ -20,7 +20,7 @@ from celltally._napari.jobs import Job, Jobs, sentence
 from celltally._napari.keeping import DIAMETER, Keeping
 from celltally._napari.layers.place_frame import hide_place, show_place
 from celltally._napari.planes import Plane, go_to, key_of
-from celltally._napari.preload import preload_torch
+from celltally._napari.preload import loading_torch
 from celltally._napari.saving import Saving
 from celltally._napari.study_opening import Opening
 from celltally.project.edits import Edit, Work, diff_regions
@@ -70,8 +70,8 @@ def suggest_job(
         See ``batch.suggesting.iter_suggest``.
     """
     yield Progress(0, 0, "Loading the model")
-    preload_torch()
-    from celltally.batch.suggesting import iter_suggest
+    with loading_torch():
+        from celltally.batch.suggesting import iter_suggest
 
     model = load_record(record)
     while saving.busy and not saving.line.stuck:

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 
 from celltally._napari.audit_region import RegionAudit
 from celltally._napari.checking import Checking
+from celltally._napari.collecting import spare
 from celltally._napari.compat import guard_drawing
 from celltally._napari.controls import line
 from celltally._napari.correct_section import CorrectSection
@@ -37,7 +38,7 @@ from celltally._napari.recount_window import RecountWindow
 from celltally._napari.regions_section import RegionsSection
 from celltally._napari.result_section import ResultSection
 from celltally._napari.results import Results
-from celltally._napari.saving import saving_of
+from celltally._napari.savings import saving_of
 from celltally._napari.suggesting import NextRegion
 from celltally._napari.uncertainty_section import UncertaintyBox
 
@@ -133,6 +134,7 @@ class TallyWidget(Docked):
         self.saving.switched.connect(self._project_switched)
         self._hook_viewer()
         guard_drawing(napari_viewer)
+        spare(napari_viewer)
         self._image_changed()
         self._refresh()
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celltally.cli._options import AsJson, Device, Level, ModelName
+from celltally.cli._options import (
+    AsJson,
+    Channel,
+    Device,
+    Diameter,
+    Level,
+    ModelName,
+    Recursive,
+)
 from celltally.cli._output import (
     INTERRUPTED,
     failure,
@@ -49,14 +57,8 @@ def register(app: typer.Typer) -> None:
 def count(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders.")],
     model: ModelName = "general",
-    diameter: Annotated[
-        float | None,
-        typer.Option(metavar="PX", help="Cell diameter in pixels; estimated if left out."),
-    ] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="Channel by name or number from 0; guessed if left out."),
-    ] = None,
+    diameter: Diameter = None,
+    channel: Channel = None,
     plane: Annotated[
         str | None,
         typer.Option(
@@ -99,9 +101,7 @@ def count(
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out what --out already has, try failed again.")
     ] = False,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", help="Look into subfolders as well.")
-    ] = False,
+    recursive: Recursive = False,
     as_json: AsJson = False,
 ) -> None:
     """Count the cells in images: a row an image, or a time point of it, with an interval.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celltally.cli._options import AsJson, Device, ModelName
+from celltally.cli._options import AsJson, Channel, Device, Diameter, ModelName
 from celltally.cli._output import INTERRUPTED, follow, print_json, print_table, say
 from celltally.cli.counting import parse_channel, parse_plane
 from celltally.errors import UserError
@@ -44,14 +44,8 @@ def explain(
         Path, typer.Option(metavar="DIR", help=f"Folder for {BOXES}, {CONTRIBUTIONS}, {GALLERY}.")
     ],
     model: ModelName = "general",
-    diameter: Annotated[
-        float | None,
-        typer.Option(metavar="PX", help="Cell diameter in pixels; estimated if left out."),
-    ] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="Channel by name or number from 0; guessed if left out."),
-    ] = None,
+    diameter: Diameter = None,
+    channel: Channel = None,
     plane: Annotated[
         str | None,
         typer.Option(

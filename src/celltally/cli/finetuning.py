@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celltally.cli._options import AsJson, Device
+from celltally.cli._options import AsJson, Device, NewModel, Sample, Seconds, Seed, Steps
 from celltally.cli._output import INTERRUPTED, follow, print_json, print_table, say
 from celltally.cli.learning import check_places as check_places
 from celltally.errors import UserError
@@ -21,29 +21,16 @@ if TYPE_CHECKING:
     from celltally.learn.outcome import Compared, FineTuned
     from celltally.types import Progress
 
-__all__ = [
-    *("Out", "Sample", "Seconds", "Seed", "Steps"),
-    *("check_budget", "check_seed", "learn_and_save", "register"),
-]
+__all__ = ["check_budget", "check_seed", "learn_and_save", "register"]
 
 _DEFAULT_MINUTES = 5.0
 #: Seconds between two lines of progress where there is no terminal to draw on.
 _QUIET_SECONDS = 15.0
 
-Data = Annotated[
+Reviewed = Annotated[
     list[Path],
     typer.Argument(metavar="DATA", help="Data set folders; images may be reviewed in part."),
 ]
-Out = Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the new model.")]
-Sample = Annotated[
-    str, typer.Option(metavar="WORDS", help="What it counts, for the list of models.")
-]
-Seconds = Annotated[
-    float | None,
-    typer.Option(help="Learn for so long; left out, so that all is done in about a minute."),
-]
-Steps = Annotated[int | None, typer.Option(help="Learn for so many steps.")]
-Seed = Annotated[int, typer.Option(help="Same seed and --steps, same model.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,8 +45,8 @@ def finetune(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="The model that is to learn: name or folder.")
     ],
-    data: Data,
-    out: Out,
+    data: Reviewed,
+    out: NewModel,
     seconds: Seconds = None,
     steps: Steps = None,
     sample: Sample = "",
@@ -93,8 +80,8 @@ def finetune(
 
 
 def new_model(
-    data: Data,
-    out: Out,
+    data: Reviewed,
+    out: NewModel,
     sample: Sample = "",
     start: Annotated[
         str | None,
@@ -235,6 +222,7 @@ def _record(tuned: FineTuned, out: Path, from_nothing: bool) -> dict[str, Any]:
         "sha256": model.sha256,
         "parent": model.record.parent,
         "helped": tuned.helped,
+        "firm": None if learned is None else learned.is_firm,
         "sentences": list(tuned.sentences),
         "interval_kind": None if model.calibration is None else model.calibration.kind,
         "compared": [_compared(one, from_nothing) for one in tuned.compared],

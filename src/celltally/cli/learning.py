@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celltally.cli._options import AsJson, Device
+from celltally.cli._options import AsJson, Data, Device, NewModel, Sample, Seed
 from celltally.cli._output import INTERRUPTED, follow, print_json, say
 from celltally.errors import UserError
 
@@ -36,8 +36,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Data set folders.")],
-    out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the new model.")],
+    data: Data,
+    out: NewModel,
     network: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Which network; tally, or that of --start."),
@@ -61,9 +61,7 @@ def train(
         float | None,
         typer.Option(help=f"Train for so long ({_DEFAULT_MINUTES:g} if neither is given)."),
     ] = None,
-    sample: Annotated[
-        str, typer.Option(metavar="WORDS", help="What it counts, for the list of models.")
-    ] = "",
+    sample: Sample = "",
     weight: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,7 +85,7 @@ def train(
             "stain) or slight (images that are made alike); of one data set, as in vgg=slight.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and --steps, same model.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(help="How many GPUs.")] = 1,
     as_json: AsJson = False,
@@ -205,7 +203,7 @@ def _check_sets(option: str, named: Iterable[str], data: list[Path]) -> None:
 
 def calibrate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder.")],
-    data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Data set folders.")],
+    data: Data,
     out: Annotated[Path, typer.Option(metavar="MODEL", help="Folder of the calibrated copy.")],
     device: Device = "auto",
     as_json: AsJson = False,

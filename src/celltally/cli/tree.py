@@ -56,6 +56,7 @@ def version_facts(version: Version) -> dict[str, Any]:
         "error_before": before,
         "error_after": after,
         "helped": None if learned is None else learned.helped,
+        "firm": None if learned is None else learned.is_firm,
         "base": _base(version),
         "path": str(record.path) if record is not None and version.there else None,
         "children": [version_facts(child) for child in version.children],

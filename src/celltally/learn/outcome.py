@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +11,15 @@ from numpy.typing import NDArray
 
 from celltally.model import Model
 
-__all__ = ["Compared", "Example", "FineTuned", "Judge", "RegionCounts"]
+__all__ = ["FEWEST_JUDGES", "Compared", "Example", "FineTuned", "Judge", "RegionCounts"]
 
 #: What judges: reviewed regions of images that taught nothing, or random audit regions.
 Judge = Literal["kept back", "audit"]
+#: With fewer independent images than this, chance may always have decided: the errors of five
+#: all shrink, or all grow, once in 16 times where nothing has changed.
+FEWEST_JUDGES = 6
+#: Changes of an error below this are none, in cells: nobody reads them.
+SAME = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class RegionCounts:
     counted: float
     before: float
     after: float
+
+    @property
+    def change(self) -> float:
+        """By how much the error grew, in cells; below 0 where the new model counts better."""
+        return abs(self.after - self.counted) - abs(self.before - self.counted)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,46 @@ class Compared:
     def mae_after(self) -> float:
         """Mean absolute error of the new model, in cells."""
         return float(np.mean([abs(r.after - r.counted) for r in self.regions]))
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the mean error became smaller."""
+        return self.mae_after < self.mae_before
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Independent images, or groups of images, that the regions lie in."""
+        return frozenset(region.group for region in self.regions)
+
+    @property
+    def against(self) -> int:
+        """Number of regions whose error went the other way than the mean."""
+        sign = 1 if self.is_better else -1
+        return sum(sign * region.change > SAME for region in self.regions)
+
+    def p(self, chose: Collection[str] = ()) -> float | None:
+        """How often chance alone would change errors as evenly as this; None: too few judge.
+
+        Of a Wilcoxon signed-rank test, on the mean change of each independent image and in the
+        direction of the mean, doubled, as that direction was not known before.
+
+        Parameters
+        ----------
+        chose
+            Groups that chose when to stop, which judge kindly and are left out.
+        """
+        from scipy.stats import wilcoxon
+
+        changes: dict[str, list[float]] = {}
+        for region in self.regions:
+            if region.group not in chose:
+                changes.setdefault(region.group, []).append(region.change)
+        means = np.array([np.mean(own) for own in changes.values()])
+        means = means[np.abs(means) > SAME]
+        if len(means) < FEWEST_JUDGES:
+            return None
+        found = wilcoxon(means, alternative="less" if self.is_better else "greater")
+        return min(2 * float(found.pvalue), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +166,8 @@ class FineTuned:
     compared
         Before and after on kept-back and on audit regions, where there are some.
     helped
-        Whether the new model counts them better; None where nothing was kept back.
+        Whether the new model counts them better; None where nothing was kept back. How firm that
+        is ``model.record.learned.is_firm`` says.
     sentences
         What the user should know: whether it helped, and what would help (more).
     examples

@@ -163,8 +163,11 @@ def block_equations(
 
 
 def count_equation(known: Tensor, count: float) -> tuple[Tensor, Tensor]:
-    """Equation of the count of all of ``known``, divided by the root of the count."""
-    scale = ((count + 1.0) / WHOLE) ** 0.5
+    """Equation of the count of all of ``known``, divided by the root of the count.
+
+    A count that another network gave may be a little below 0.
+    """
+    scale = ((max(count, 0.0) + 1.0) / WHOLE) ** 0.5
     return known.sum(dim=(2, 3)) / scale, known.new_full((1, 1), count / scale)
 
 

@@ -69,9 +69,12 @@ def block_count_loss(
 
 
 def count_loss(density: Tensor, counts: Tensor) -> Tensor:
-    """Mean absolute error of whole images' counts, each in units of ``√(count + 1)``."""
+    """Mean absolute error of whole images' counts, each in units of ``√(count + 1)``.
+
+    Counts that another network gave may be a little below 0.
+    """
     predicted = density.sum(dim=(1, 2, 3))
-    return ((predicted - counts).abs() / (counts + 1.0).sqrt()).mean()
+    return ((predicted - counts).abs() / (counts.clamp_min(0.0) + 1.0).sqrt()).mean()
 
 
 def prototype_to_feature_loss(distances: Tensor, target: Tensor, cells: int) -> Tensor:

@@ -36,8 +36,9 @@ class Teaching:
         Dots in the reviewed regions, and how many dots there a person added, moved or removed.
     by
         Who reviewed.
-    without_file
-        Names of such images that came from no file, or whose file is gone: they are left out.
+    without_file, moved
+        Names of such images that came from no file, and of those whose file is not where it was:
+        they are left out.
     """
 
     images: int = 0
@@ -48,6 +49,7 @@ class Teaching:
     corrected: int = 0
     by: tuple[str, ...] = ()
     without_file: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
     @property
     def lessons(self) -> int:
@@ -57,17 +59,23 @@ class Teaching:
 
 def teaching(store: Store) -> Teaching:
     """Return what people reviewed in a project; the same regions as ``iter_export`` writes."""
-    found = []
+    found: list[tuple[list[Region], Dots]] = []
+    without_file: list[str] = []
+    moved: list[str] = []
     for entry in all_images(store):
         regions = [r for r in load_regions(store, entry.id) if len(r.polygon) >= 3]
         known = [r for r in regions if r.by_dots or r.stated is not None]
         if not known:
             continue
-        there = entry.path is not None and not is_missing(entry)
-        dots = load_dots(store, entry.id) if any(r.by_dots for r in known) else Dots.new()
-        found.append((entry.name, there, known, dots))
-    reviewed = [_reviewed_dots(known, dots) for _, there, known, dots in found if there]
-    usable = [known for _, there, known, _ in found if there]
+        if entry.path is None:
+            without_file.append(entry.name)
+        elif is_missing(entry):
+            moved.append(entry.name)
+        else:
+            dots = load_dots(store, entry.id) if any(r.by_dots for r in known) else Dots.new()
+            found.append((known, dots))
+    reviewed = [_reviewed_dots(known, dots) for known, dots in found]
+    usable = [known for known, _ in found]
     flat = [region for known in usable for region in known]
     return Teaching(
         images=len(usable),
@@ -77,7 +85,8 @@ def teaching(store: Store) -> Teaching:
         dots=sum(n for n, _ in reviewed),
         corrected=sum(n for _, n in reviewed),
         by=tuple(sorted(people(store))),
-        without_file=tuple(name for name, there, _, _ in found if not there),
+        without_file=tuple(without_file),
+        moved=tuple(moved),
     )
 
 

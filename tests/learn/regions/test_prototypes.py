@@ -6,7 +6,7 @@ import torch
 
 from celltally.learn.regions import prototypes
 from celltally.learn.regions.gallery import iter_region_gallery, known_places
-from celltally.learn.regions.prototypes import grow, project_new
+from celltally.learn.regions.prototypes import iter_grow, iter_project_new
 from celltally.learn.regions.refit import window_features
 from celltally.learn.regions.rehearsal import rehearsal_windows
 from celltally.learn.replay import replay_patches
@@ -53,7 +53,7 @@ def test_new_prototypes_lie_on_reviewed_cells_and_count_nothing_yet(
 ):
     monkeypatch.setattr(prototypes, "FAINT", 2.0)  # as if no cell were like the old ones
     network = tiny_model.network
-    grown, new = grow(network, windows, [], np.random.default_rng(0), CPU)
+    grown, new = drain(iter_grow(network, windows, [], np.random.default_rng(0), CPU))
     assert len(network.prototypes) == 4
     number = len(new) // 2
     assert 1 <= number <= prototypes.MOST
@@ -73,16 +73,28 @@ def test_new_prototypes_lie_on_reviewed_cells_and_count_nothing_yet(
     assert torch.allclose(before, after, atol=1e-6)
 
 
+def test_every_window_is_a_step(tiny_model, windows, monkeypatch):
+    monkeypatch.setattr(prototypes, "FAINT", 2.0)
+    rng, steps = np.random.default_rng(0), []
+    network, new = drain(iter_grow(tiny_model.network, windows, [], rng, CPU), steps.append)
+    assert [(s.done, s.total) for s in steps] == [(1, 2), (2, 2)]
+    drain(iter_project_new(network, new, windows, rng, CPU), steps.append)
+    assert [(s.done, s.total) for s in steps[2:]] == [(1, 2), (2, 2)]
+    assert len({s.message for s in steps}) == 2
+
+
 def test_no_new_ones_where_cells_are_alike(tiny_model, windows, monkeypatch):
     monkeypatch.setattr(prototypes, "FAINT", 0.0)
-    network, new = grow(tiny_model.network, windows, [], np.random.default_rng(0), CPU)
+    network, new = drain(iter_grow(tiny_model.network, windows, [], np.random.default_rng(0), CPU))
     assert network is tiny_model.network
     assert new == ()
 
 
 def test_stated_counts_alone_give_none(tiny_model, reviewed_folder, windows_in, rectangle):
     folder = reviewed_folder([6], {0: [rectangle(0, 0, 60, 60, stated=5)]})
-    _, new = grow(tiny_model.network, windows_in(folder), [], np.random.default_rng(0), CPU)
+    _, new = drain(
+        iter_grow(tiny_model.network, windows_in(folder), [], np.random.default_rng(0), CPU)
+    )
     assert new == ()
 
 
@@ -102,14 +114,14 @@ def test_a_replay_without_cells_says_nothing_of_cells(tiny_model, prepared_image
 
 def test_they_are_put_onto_real_cells_again_each_onto_its_own(tiny_model, windows, monkeypatch):
     monkeypatch.setattr(prototypes, "FAINT", 2.0)
-    network, new = grow(tiny_model.network, windows, [], np.random.default_rng(0), CPU)
+    network, new = drain(iter_grow(tiny_model.network, windows, [], np.random.default_rng(0), CPU))
     with torch.no_grad():
         for parameter in network.stem.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
         for k in new:  # all of a kind want to be at the same place
             network.head.vectors[k] = network.head.vectors[new[0]]
     before = network.prototypes.detach().clone()
-    project_new(network, new, windows, np.random.default_rng(0), CPU)
+    drain(iter_project_new(network, new, windows, np.random.default_rng(0), CPU))
     for k in range(len(before)):
         if k not in new:
             assert torch.equal(network.prototypes[k], before[k])

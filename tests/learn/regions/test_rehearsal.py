@@ -3,8 +3,9 @@ import copy
 import numpy as np
 import torch
 
-from celltally.learn.regions.rehearsal import EDGE, rehearsal_windows
+from celltally.learn.regions.rehearsal import EDGE, iter_rehearsal_windows, rehearsal_windows
 from celltally.learn.replay import make_replay, replay_patches
+from celltally.progress import drain
 
 CPU = torch.device("cpu")
 
@@ -27,6 +28,15 @@ def test_the_parents_own_density_is_asked_for(rehearsing, monkeypatch):
         assert window.stated is None
         assert window.source.dataset == "older"
         assert window.source.image == ""  # pictures of it name no file
+
+
+def test_every_patch_is_a_step(rehearsing):
+    patches = replay_patches(rehearsing.replay)
+    steps = []
+    job = iter_rehearsal_windows(copy.deepcopy(rehearsing.network), patches, CPU)
+    windows = drain(job, steps.append)
+    assert [(s.done, s.total) for s in steps] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert len(windows) == 4
 
 
 def test_no_patches_no_windows(tiny_model):

@@ -112,6 +112,15 @@ def test_a_region_smaller_than_a_cell_is_left_out(reviewed_folder, rectangle):
     assert "2 regions of cells-0.png are smaller than a cell of 12 px" in note
 
 
+def test_notes_name_the_file_that_an_image_was_exported_from(reviewed_folder, rectangle):
+    origin = {"image": "plate 1 A1.czi", "t": 0, "z": 0, "sha256": ""}
+    small, large = rectangle(20, 30, 24, 36), rectangle(0, 0, 64, 72)
+    folder = reviewed_folder([3], {0: [small, large]}, made_from={"cells-0": origin})
+    ((image,), (note,)) = read(folder)
+    assert image.name == "plate 1 A1.czi"
+    assert note.startswith("1 region of plate 1 A1.czi is smaller")
+
+
 def test_small_regions_alone_are_refused(reviewed_folder, rectangle):
     folder = reviewed_folder([7], {0: [rectangle(0, 0, 10, 10)]})
     with pytest.raises(UserError, match=r"1 region of cells-0\.png is smaller than a cell of 12"):

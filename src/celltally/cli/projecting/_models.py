@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from celltally.errors import UserError
 
@@ -12,7 +14,15 @@ if TYPE_CHECKING:
     from celltally.project.store import Store
     from celltally.project.study_lock import Lock
 
-__all__ = ["model_of"]
+__all__ = ["Learner", "model_of"]
+
+Learner = Annotated[
+    str | None,
+    typer.Option(
+        help="The model that is to learn, by name or folder; left out, the one that the study "
+        "is locked to, else that of its newest count, else general."
+    ),
+]
 
 
 def model_of(store: Store, model: str | None) -> str | Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celltally.cli._options import Device
+from celltally.cli._options import Channel, Device
 from celltally.cli._output import failure, follow, plain, say
 from celltally.cli.counting import ZStack, parse_channel, parse_planes
 from celltally.cli.projecting._models import model_of
@@ -42,10 +42,7 @@ def count(
             help="Cell diameter in pixels; left out, that of the lock, else it is estimated.",
         ),
     ] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="Channel by name or number from 0; guessed if left out."),
-    ] = None,
+    channel: Channel = None,
     plane: Annotated[
         str | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from celltally.cli._options import Recursive
 from celltally.cli._output import failure, follow, plain, print_table, say
 from celltally.cli.projecting._open import File, command, draw_step, n_images, reading, writing
 from celltally.errors import UserError
@@ -41,9 +42,7 @@ def new(file: File) -> None:
 def add(
     file: File,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images and folders.")],
-    recursive: Annotated[
-        bool, typer.Option("--recursive", help="Look into subfolders as well.")
-    ] = False,
+    recursive: Recursive = False,
 ) -> None:
     """Add images; those that it knows already, by their content, stay as they are.
 

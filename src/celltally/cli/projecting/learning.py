@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celltally.cli._options import AsJson, Device
+from celltally.cli._options import AsJson, Device, NewModel, Sample, Seconds, Seed, Steps
 from celltally.cli._output import INTERRUPTED, failure, follow, say
-from celltally.cli.finetuning import (
-    Out,
-    Sample,
-    Seconds,
-    Seed,
-    Steps,
-    check_budget,
-    check_seed,
-    learn_and_save,
-)
+from celltally.cli.finetuning import check_budget, check_seed, learn_and_save
 from celltally.cli.learning import check_places as check_places
-from celltally.cli.projecting._models import model_of
+from celltally.cli.projecting._models import Learner, model_of
 from celltally.cli.projecting._open import File, command, draw_step, reading
 
 if TYPE_CHECKING:
@@ -63,14 +54,8 @@ def dataset(
 
 def finetune(
     file: File,
-    out: Out,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="The model that is to learn, by name or folder; left out, the one that the study "
-            "is locked to, else that of its newest count, else general."
-        ),
-    ] = None,
+    out: NewModel,
+    model: Learner = None,
     seconds: Seconds = None,
     steps: Steps = None,
     sample: Sample = "",

@@ -8,7 +8,7 @@ import typer
 
 from celltally.cli._options import AsJson, Device
 from celltally.cli._output import failure, follow, print_json, print_table, say
-from celltally.cli.projecting._models import model_of
+from celltally.cli.projecting._models import Learner, model_of
 from celltally.cli.projecting._open import File, command, draw_step, reading
 from celltally.errors import UserError
 
@@ -25,13 +25,7 @@ def register(project: typer.Typer) -> None:
 
 def suggest(
     file: File,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="The model that is to learn, by name or folder; left out, the one that the study "
-            "is locked to, else that of its newest count, else general."
-        ),
-    ] = None,
+    model: Learner = None,
     n: Annotated[int, typer.Option("--n", min=1, help="How many regions.")] = 10,
     side: Annotated[
         float | None,

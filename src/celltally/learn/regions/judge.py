@@ -88,9 +88,7 @@ def iter_judge(
             counts = [float(max(s.along(outline)[0], 0.0)) for s in sums]
             variance = float(max(sums[1].along(outline)[1], 0.0))
             counted = region_count(image, region)
-            row = RegionCounts(
-                image.sample.image.name, image.sample.group, region.id, counted, *counts
-            )
+            row = RegionCounts(image.name, image.sample.group, region.id, counted, *counts)
             found.append(
                 Judged(
                     judge, row, _audit(image, region, predictions[1], row, variance),

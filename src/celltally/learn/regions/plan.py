@@ -166,7 +166,7 @@ def make_region_plan(
         raise UserError(
             f"no cell was found in {'any of ' if n > 1 else ''}the {n} reviewed "
             f"region{'s' * (n > 1)} ({'such as ' if n > 1 else ''}in "
-            f"{teachers[0].sample.image.name}), and a model that learned from these alone would "
+            f"{teachers[0].name}), and a model that learned from these alone would "
             "count nothing any more; review a region with cells as well"
         )
     kept = _kept_back(teachers, seed, taught)

@@ -9,7 +9,7 @@ user's again when it has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from celltally.learn.regions.gallery import known_places
 from celltally.learn.regions.refit import window_features
 from celltally.learn.regions.windows import Window
 from celltally.networks import CanGrow, HasPrototypes
+from celltally.types import Progress
 
-__all__ = ["grow", "project_new"]
+__all__ = ["iter_grow", "iter_project_new"]
 
 #: Prototypes of a kind that are added at most, and cells that each must stand for.
 MOST, STANDS_FOR = 4, 3
@@ -36,15 +37,17 @@ SHARE = 1 / 3
 LOOKED_AT = 4000
 #: Windows that they are taken from, at most.
 LOOKED_INTO = 48
+#: What is being done, as its steps say.
+GROWING, PROJECTING = "looking for cells of another kind", "placing the new prototypes"
 
 
-def grow(
+def iter_grow(
     network: CanGrow,
     windows: Sequence[Window],
     replay: Sequence[Window],
     rng: np.random.Generator,
     device: torch.device,
-) -> tuple[CanGrow, tuple[int, ...]]:
+) -> Generator[Progress, None, tuple[CanGrow, tuple[int, ...]]]:
     """Give a network prototypes for cells that are like none of its own.
 
     Parameters
@@ -67,11 +70,11 @@ def grow(
     new
         Indices of the new prototypes.
     """
-    cells, background = _features(network, windows, rng, device)
+    cells, background = yield from _iter_features(network, windows, rng, device, GROWING)
     if not len(cells):  # only counts are stated
         return network, ()
     likeness = _likeness(network, cells, "cell", device)
-    known, _ = _features(network, replay, rng, device)
+    known, _ = yield from _iter_features(network, replay, rng, device, GROWING)
     if len(known):
         limit = float(_likeness(network, known, "cell", device).quantile(UNLIKE))
     else:
@@ -88,17 +91,18 @@ def grow(
     return network.grown(new_cells.to(device), new_background.to(device)), new
 
 
-def project_new(
+def iter_project_new(
     network: HasPrototypes,
     new: Sequence[int],
     windows: Sequence[Window],
     rng: np.random.Generator,
     device: torch.device,
-) -> None:
+) -> Generator[Progress, None, None]:
     """Put new prototypes onto the nearest places of their kind, no place twice, in place."""
     if not new:
         return
-    found = dict(zip(("cell", "background"), _features(network, windows, rng, device), strict=True))
+    features = yield from _iter_features(network, windows, rng, device, PROJECTING)
+    found = dict(zip(("cell", "background"), features, strict=True))
     taken: dict[str, set[int]] = {"cell": set(), "background": set()}
     vectors = network.prototypes.detach().cpu().clone()
     for k in new:
@@ -112,12 +116,13 @@ def project_new(
     network.set_prototypes(vectors.to(network.prototypes.device))
 
 
-def _features(
+def _iter_features(
     network: HasPrototypes,
     windows: Sequence[Window],
     rng: np.random.Generator,
     device: torch.device,
-) -> tuple[Tensor, Tensor]:
+    told: str,
+) -> Generator[Progress, None, tuple[Tensor, Tensor]]:
     """Features ``(n, D)`` of known cells, and of places without any."""
     network.eval().to(device)
     depth = network.prototypes.shape[1]
@@ -125,10 +130,11 @@ def _features(
     dotted = [window for window in windows if window.stated is None]
     if len(dotted) > LOOKED_INTO:
         dotted = [dotted[i] for i in np.sort(rng.choice(len(dotted), LOOKED_INTO, replace=False))]
-    for window in dotted:
+    for done, window in enumerate(dotted, start=1):
         features = window_features(network, window, device)[0].cpu()
         for kept, places in zip(found, known_places(window, network.stride), strict=True):
             kept.append(features[:, places].T.clone())
+        yield Progress(done, len(dotted), told)
     cells, background = (torch.cat(parts) for parts in found)
     if len(background) > LOOKED_AT:
         chosen = np.sort(rng.choice(len(background), LOOKED_AT, replace=False))

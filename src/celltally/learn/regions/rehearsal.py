@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import torch
@@ -11,8 +11,10 @@ from celltally.devices import autocast
 from celltally.learn.regions.windows import Source, Window
 from celltally.learn.replay import ReplayPatch
 from celltally.networks import CountingNetwork
+from celltally.progress import drain
+from celltally.types import Progress
 
-__all__ = ["rehearsal_windows"]
+__all__ = ["iter_rehearsal_windows", "rehearsal_windows"]
 
 #: Density cells along the edges of a patch that are not asked for: nobody sees beyond it.
 EDGE = 4
@@ -21,6 +23,13 @@ EDGE = 4
 def rehearsal_windows(
     network: CountingNetwork, patches: Sequence[ReplayPatch], device: torch.device
 ) -> list[Window]:
+    """Windows of patches; see ``iter_rehearsal_windows``."""
+    return drain(iter_rehearsal_windows(network, patches, device))
+
+
+def iter_rehearsal_windows(
+    network: CountingNetwork, patches: Sequence[ReplayPatch], device: torch.device
+) -> Generator[Progress, None, list[Window]]:
     """Windows of patches, with the density that a network gives them.
 
     Parameters
@@ -33,7 +42,7 @@ def rehearsal_windows(
         Where it runs.
     """
     network.eval().to(device)
-    windows = []
+    windows: list[Window] = []
     for patch in patches:
         side = patch.values.shape[-1]
         blank = torch.zeros(1, side // network.stride, side // network.stride)
@@ -55,6 +64,7 @@ def rehearsal_windows(
         target = density[0].float().cpu().clone()
         cells = float((target * (window.weight > 0)).sum())
         windows.append(replace(window, target=target, cells=cells))
+        yield Progress(len(windows), len(patches), "looking at what was learned before")
     return windows
 
 

@@ -22,6 +22,7 @@ from celltally.density.overlay import Overlay
 from celltally.errors import UserError
 from celltally.io import read_dots, read_image, read_regions, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_dots
+from celltally.learn.regions.names import own_names
 from celltally.network_input import ScaledImage, scaled_image
 from celltally.preprocess import normalise
 from celltally.scale import rescale
@@ -62,6 +63,8 @@ class ReviewedImage:
         Without those that were removed.
     corrected
         ``(n, 2)`` places, in image pixels, where a human added, moved or removed a dot.
+    own_name
+        See ``own_names``; "" where the image was not exported.
     """
 
     dataset: Dataset
@@ -72,6 +75,12 @@ class ReviewedImage:
     excluded: tuple[Region, ...]
     dots: Dots
     corrected: NDArray[np.float64]
+    own_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the person who reviewed it calls it."""
+        return self.own_name or self.sample.image.name
 
     def pixels(self) -> NDArray[Any]:
         """Read the pixels, ``(H, W)`` or ``(H, W, 3)``."""
@@ -128,16 +137,13 @@ def iter_reviewed(
         For folders that are no data sets, a stated count that cannot be, dots that lie on
         each other, or where all regions that would teach are left out.
     """
-    pairs = [
-        (dataset, sample)
-        for dataset in (
-            read_dataset(f, partly=True) for f in {f.resolve(): f for f in folders}.values()
-        )
-        for sample in dataset.samples
-    ]
+    pairs = []
+    for folder in {f.resolve(): f for f in folders}.values():
+        dataset, names = read_dataset(folder, partly=True), own_names(folder)
+        pairs += [(dataset, sample, names.get(sample.stem, "")) for sample in dataset.samples]
     images, notes = [], []
-    for done, (dataset, sample) in enumerate(pairs, start=1):
-        image, left_out = _read(dataset, sample, nominal_px)
+    for done, (dataset, sample, own_name) in enumerate(pairs, start=1):
+        image, left_out = _read(dataset, sample, own_name, nominal_px)
         notes += left_out
         if image.teaching or image.judging:
             images.append(image)
@@ -147,7 +153,10 @@ def iter_reviewed(
     return images, tuple(notes)
 
 
-def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[ReviewedImage, list[str]]:
+def _read(
+    dataset: Dataset, sample: Sample, own_name: str, nominal_px: float
+) -> tuple[ReviewedImage, list[str]]:
+    name = own_name or sample.image.name
     pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
     scaled = scaled_image(pixels, dataset.diameter_px, nominal_px)
     height, width = scaled.image_shape
@@ -167,7 +176,7 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
     kept = [region for region, area in zip(known, areas, strict=True) if area >= least]
     for region, area in zip(known, areas, strict=True):
         if area >= least:
-            _check_stated(region, area, scaled.diameter_px, sample)
+            _check_stated(region, area, scaled.diameter_px, name)
     judging = tuple(r for r in kept if r.kind == "audit")
     teaching = [r for r in kept if r.kind != "audit"]
     large = [r for r in teaching if r.stated is not None and _side(r, scaled) > LARGEST_STATED]
@@ -179,19 +188,19 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
         and any(_shared_area(r.polygon, audit.polygon) > 1.0 for audit in judging)
     ]
     notes = [
-        _left_out(len(said) - len(known), sample, "without a file of dots"),
+        _left_out(len(said) - len(known), name, "without a file of dots"),
         _left_out(
-            len(known) - len(kept), sample, f"smaller than a cell of {scaled.diameter_px:.3g} px"
+            len(known) - len(kept), name, f"smaller than a cell of {scaled.diameter_px:.3g} px"
         ),
-        _left_out(len(large), sample, "too large to learn from a stated count"),
+        _left_out(len(large), name, "too large to learn from a stated count"),
         _left_out(
             len(shared),
-            sample,
+            name,
             "reached into by an audit region, so that the stated count of the rest is unknown",
         ),
     ]
     for region in (r for r in kept if r.stated is None):
-        _check_doubles(dots.yx[inside(dots.yx, region.polygon)], scaled.diameter_px, sample)
+        _check_doubles(dots.yx[inside(dots.yx, region.polygon)], scaled.diameter_px, name)
     left_out = {r.id for r in (*large, *shared)}
     touched = np.isin(everything.state, CORRECTED)
     return ReviewedImage(
@@ -203,17 +212,15 @@ def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[Reviewed
         excluded=excluded,
         dots=dots,
         corrected=everything.yx[touched],
+        own_name=own_name,
     ), [note for note in notes if note]
 
 
-def _left_out(number: int, sample: Sample, why: str) -> str:
+def _left_out(number: int, name: str, why: str) -> str:
     if not number:
         return ""
     more = number > 1
-    return (
-        f"{number} region{'s' * more} of {sample.image.name} {'are' if more else 'is'} {why}, and "
-        "left out."
-    )
+    return f"{number} region{'s' * more} of {name} {'are' if more else 'is'} {why}, and left out."
 
 
 def _side(region: Region, scaled: ScaledImage) -> float:
@@ -232,17 +239,17 @@ def _shared_area(
     return float(((x0 + x1) / 2 * (y1 - y0)).sum())
 
 
-def _check_stated(region: Region, area: float, diameter_px: float, sample: Sample) -> None:
+def _check_stated(region: Region, area: float, diameter_px: float, name: str) -> None:
     most = area / (CLOSEST * diameter_px) ** 2
     if region.stated is not None and not 0 <= region.stated <= most:
         raise UserError(
-            f"a region of {sample.image.name} is stated to have {region.stated:,.0f} cells, but no "
+            f"a region of {name} is stated to have {region.stated:,.0f} cells, but no "
             f"more than about {most:,.0f} of {diameter_px:.3g} px fit into it; mend the count, or "
             "the cell diameter"
         )
 
 
-def _check_doubles(yx: NDArray[np.float64], diameter_px: float, sample: Sample) -> None:
+def _check_doubles(yx: NDArray[np.float64], diameter_px: float, name: str) -> None:
     """Refuse regions in which most dots lie on others."""
     if len(yx) < 2:
         return
@@ -251,6 +258,6 @@ def _check_doubles(yx: NDArray[np.float64], diameter_px: float, sample: Sample) 
     if doubles > len(yx) / 2:
         y, x = yx[np.argmin(distances[:, 1])]
         raise UserError(
-            f"{doubles} of {len(yx)} dots in a reviewed region of {sample.image.name} lie on "
+            f"{doubles} of {len(yx)} dots in a reviewed region of {name} lie on "
             f"others (such as at y = {y:.0f}, x = {x:.0f}); leave one dot a cell"
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from celltally.appearance import APPEARANCE
 from celltally.intervals import known_appearances
 from celltally.learn.data import hash_samples
 from celltally.learn.outcome import Compared
 from celltally.learn.regions.plan import RegionPlan
-from celltally.record import Learned, TrainingSet
+from celltally.learn.seen import image_hashes
+from celltally.record import Learned, ModelRecord, TrainingSet
 
-__all__ = ["errors_of_judges", "learned_from", "training_sets"]
+__all__ = ["errors_of_judges", "learned_from", "record_details"]
 
 
 def learned_from(
@@ -36,7 +38,7 @@ def learned_from(
     )
 
 
-def training_sets(plan: RegionPlan, before: Sequence[TrainingSet] = ()) -> tuple[TrainingSet, ...]:
+def _training_sets(plan: RegionPlan, before: Sequence[TrainingSet]) -> tuple[TrainingSet, ...]:
     """Name the data sets that taught, now and before; one that did both is told as now."""
     now = tuple(
         TrainingSet(name=d.name, images=len(own), licence=d.licence, sha256=hash_samples(own))
@@ -46,11 +48,33 @@ def training_sets(plan: RegionPlan, before: Sequence[TrainingSet] = ()) -> tuple
     return (*now, *(s for s in before if (s.name, s.licence) not in named))
 
 
-def errors_of_judges(judges: Sequence[Compared]) -> dict[str, float]:
-    """Mean absolute errors before and after, by name: those of audit regions with a prefix."""
+def record_details(plan: RegionPlan, before: ModelRecord | None) -> dict[str, Any]:
+    """Tell what taught a model, as ``ModelRecord`` has it; what taught the one before counts."""
+    sets, taught, chose = (
+        ((), (), ())
+        if before is None
+        else (before.training_data, before.taught_by, before.chosen_by)
+    )
+    return {
+        "training_data": _training_sets(plan, sets),
+        "taught_by": image_hashes((i.sample for i in plan.teachers), taught),
+        "chosen_by": image_hashes((i.sample for i in plan.choosing), chose),
+        "parent": None if before is None else before.sha256,
+        "created": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def errors_of_judges(judges: Sequence[Compared], plan: RegionPlan) -> dict[str, float]:
+    """Mean absolute errors before and after, by name: those of audit regions with a prefix.
+
+    And, where enough judge, ``p``: how often chance alone would change them so.
+    """
+    chose = {image.sample.group for image in plan.choosing}
     found = {}
     for one in judges:
         prefix = "audit_" if one.judge == "audit" else ""
         found[f"{prefix}mae_before"] = round(one.mae_before, 3)
         found[f"{prefix}mae_after"] = round(one.mae_after, 3)
+        if (p := one.p(chose)) is not None:
+            found[f"{prefix}p"] = round(p, 4)
     return found

@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celltally.intervals.conformal import MIN_GROUPS
-from celltally.learn.outcome import Compared
+from celltally.learn.outcome import FEWEST_JUDGES, Compared
 from celltally.learn.regions.plan import FEWEST_GROUPS, RegionPlan
+from celltally.record import Learned
 
 __all__ = ["accuracy_in_words", "helped", "verdict"]
 
-#: With fewer regions that judge than this, chance may have decided.
-FEW = 5
-
 
 def helped(judges: Sequence[Compared]) -> bool | None:
-    """Whether the new model counts what judges it better; None where nothing does.
+    """Whether the new model counts what judges it better; None where nothing does."""
+    return _deciding(judges).is_better if judges else None
 
-    Random audit regions decide where there are some: reviewed ones may have been chosen because
-    the model was wrong there.
+
+def verdict(learned: Learned, judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
+    """Say whether it helped, as firmly as the evidence is, and what would help (more).
+
+    Parameters
+    ----------
+    learned
+        With what came of it: ``helped``, and the figures of the judges.
+    judges
+        What was counted before and after.
+    plan
+        What taught.
     """
     if not judges:
-        return None
-    best = next((one for one in judges if one.judge == "audit"), judges[0])
-    return best.mae_after < best.mae_before
-
-
-def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
-    """Say whether it helped, and what would help (more)."""
-    better = helped(judges)
-    if better is None:
         images = len(plan.teachers)
         return (
-            f"Nothing tells whether it helped: {_all_taught(plan)}",
+            f"{learned.verdict}: {_all_taught(plan)}",
             f"Review regions in {_where_else(images)} images, or audit some, to be told.",
         )
-    told = ["It helped." if better else "It did not help."]
+    told = [f"{learned.verdict}."]
     for one in judges:
         n = len(one.regions)
         kind = "audit region" if one.judge == "audit" else "region"
@@ -46,18 +46,58 @@ def verdict(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
         )
     if len(judges) > 1:
         told.append("The audit regions decide, for they were drawn at random.")
-    judging = sum(len(one.regions) for one in judges)
-    if judging < FEW:
-        told.append(
-            f"{judging} region{'s are' if judging != 1 else ' is'} few to judge by: audit some "
-            f"random ones ({MIN_GROUPS} from different images calibrate the interval as well)."
-        )
-    if not better:
+    decides = _deciding(judges)
+    told += _against(decides)
+    if few := _few(decides):
+        told.append(few)
+    elif not learned.is_firm:
+        told.append(_why_not_firm(decides, plan))
+    if not learned.helped:
         told.append(
             "More regions would help, from images that differ, where the model is most wrong; and "
             "so would a look at the cell diameter, which decides at what scale cells are seen."
         )
     return tuple(told)
+
+
+def _deciding(judges: Sequence[Compared]) -> Compared:
+    """Random audit regions, where there are some.
+
+    Reviewed ones may have been chosen because the model was wrong there.
+    """
+    return next((one for one in judges if one.judge == "audit"), judges[0])
+
+
+def _against(one: Compared) -> list[str]:
+    """Say that most regions went another way than the mean."""
+    n, against = len(one.regions), one.against
+    if 2 * against <= n:
+        return []
+    other, became = ("worse", "smaller") if one.is_better else ("better", "larger")
+    return [
+        f"Yet {against} of {n} regions are counted {other} than before: the mean is that of a few "
+        f"large errors that became {became}."
+    ]
+
+
+def _few(one: Compared) -> str:
+    """Say that too few independent images judge; or ""."""
+    n = len(one.groups)
+    if n >= FEWEST_JUDGES:
+        return ""
+    return (
+        f"{n} independent image{'s are' if n != 1 else ' is'} few to judge by: audit random "
+        f"regions of others ({MIN_GROUPS} images calibrate the interval as well)."
+    )
+
+
+def _why_not_firm(one: Compared, plan: RegionPlan) -> str:
+    chose = {image.sample.group for image in plan.choosing}
+    if len(one.groups - chose) < FEWEST_JUDGES:
+        why = "Some of these images chose when to stop, and judge kindly"
+    else:
+        why = "Chance alone may have done that"
+    return f"{why}: audit more random regions to be told."
 
 
 def _all_taught(plan: RegionPlan) -> str:
@@ -84,6 +124,8 @@ def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str
             f"On {n} {kind}{'s' * (n != 1)} it is off by {one.mae_after:.1f} cells a region, of "
             f"{cells:.1f} on average."
         )
+    if few := _few(_deciding(judges)):
+        told.append(few)
     told.append("More reviewed regions, from images that differ, make it better.")
     return tuple(told)
 

@@ -283,7 +283,7 @@ class _Sketch:
             stated=stated,
             source=Source(
                 self.image.dataset.name,
-                self.image.sample.image.name,
+                self.image.name,
                 (float(origin[0]), float(origin[1])),
                 (float(self.factor[0]), float(self.factor[1])),
             ),
