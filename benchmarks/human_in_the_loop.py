@@ -9,7 +9,8 @@ tiles of half of the target's ``train`` with its true dots; the model learns fro
 the start, with its usual settings; whole images of the other half and of ``val`` are the test.
 ``--keep`` names sets on whose ``val`` the model is counted before and after. ``--specialist``
 names a model that was trained on the target; it is counted on ``val`` alone, for it has seen the
-rest. Rows are added to the CSV as they are found; ``--plot`` draws it.
+rest. A seed draws the random order, and all chance of the learning. Rows are added to the CSV as
+they are found; ``--plot`` draws it.
 """
 
 from __future__ import annotations
@@ -118,13 +119,13 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             **score(model, target.dataset, target.test).row(),
         }  # fmt: skip
         for order in arguments.orders:
-            for seed in range(arguments.seeds if order == "random" else 1):
-                most = max(arguments.regions)
-                line = (
-                    in_random_order(target, arguments.side, seed)
-                    if order == "random"
-                    else in_suggested_order(model, target, arguments.side, most)
-                )
+            suggested = (
+                in_suggested_order(model, target, arguments.side, max(arguments.regions))
+                if order == "suggested"
+                else []
+            )
+            for seed in range(arguments.seeds):
+                line = suggested or in_random_order(target, arguments.side, seed)
                 for labels in arguments.labels:
                     for number in arguments.regions:
                         biologist = Biologist(target.dataset, target.pool, model)

@@ -39,7 +39,7 @@ __all__ = ["check_can_learn", "iter_finetune"]
 #: what reading, comparing and recalibrating leave.
 SECONDS = {"cpu": 28.0, "cuda": 2.0}
 #: Weight of the whole replay, in units of that of all regions, when the last layer is fitted.
-REPLAY_SHARE = 0.5
+REPLAY_SHARE = 0.1
 
 
 def iter_finetune(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from celltally.learn.augment import Augmentation, is_transmitted
 from celltally.learn.regions.windows import Window
 
-__all__ = ["RegionBatch", "RegionBatches", "as_they_are"]
+__all__ = ["RegionBatch", "RegionBatches", "as_they_are", "changed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,8 @@ class RegionBatches:
             self._waiting.pop()
             chosen.append(window)
             left -= window.pixels
-        return _stacked([self._changed(window) for window in chosen], self.stride)
+        parts = [changed(window, self.augmentation, self.rng) for window in chosen]
+        return _stacked(parts, self.stride)
 
     def __iter__(self) -> Iterator[RegionBatch]:
         """They never end."""
@@ -100,23 +101,26 @@ class RegionBatches:
             self._waiting = [self.windows[i] for i in order]
         return self._waiting[-1]
 
-    def _changed(self, window: Window) -> Window:
-        """Turn, mirror and change the light of a window; what is known of it stays."""
-        values, target, weight = window.values, window.target, window.weight
-        for axis in (1, 2):
-            if self.rng.random() < 0.5:
-                values, target, weight = (t.flip(axis) for t in (values, target, weight))
-        if self.rng.random() < 0.5:
-            values, target, weight = (t.transpose(1, 2) for t in (values, target, weight))
-        thumb = window.thumbnail
-        if self.augmentation is not None:
-            # The whole image changes with its part, as a network is shown its thumbnail.
-            change = self.augmentation.draw(self.rng)
-            own = thumb[: values.shape[0]]
-            transmitted = is_transmitted(own)
-            values = change.sharpness(change.light(values, transmitted), self.rng)
-            thumb = change.light(own, transmitted).expand(3, -1, -1)
-        return replace(window, values=values, thumbnail=thumb, target=target, weight=weight)
+
+def changed(
+    window: Window, augmentation: Augmentation | None, rng: np.random.Generator
+) -> Window:  # fmt: skip
+    """Turn, mirror and change the light of a window; what is known of it stays."""
+    values, target, weight = window.values, window.target, window.weight
+    for axis in (1, 2):
+        if rng.random() < 0.5:
+            values, target, weight = (t.flip(axis) for t in (values, target, weight))
+    if rng.random() < 0.5:
+        values, target, weight = (t.transpose(1, 2) for t in (values, target, weight))
+    thumb = window.thumbnail
+    if augmentation is not None:
+        # The whole image changes with its part, as a network is shown its thumbnail.
+        change = augmentation.draw(rng)
+        own = thumb[: values.shape[0]]
+        transmitted = is_transmitted(own)
+        values = change.sharpness(change.light(values, transmitted), rng)
+        thumb = change.light(own, transmitted).expand(3, -1, -1)
+    return replace(window, values=values, thumbnail=thumb, target=target, weight=weight)
 
 
 def as_they_are(windows: Sequence[Window], pixels: int, stride: int) -> Iterator[RegionBatch]:

@@ -154,7 +154,7 @@ def iter_teach(
         return Taught(steps, Gallery((), {}))
     placed = range(len(network.prototype_kinds)) if new is None else new
     yield from iter_project_new(network, placed, windows, rng, device)
-    yield from iter_refit_regions(network, windows, replay, share=share, device=device)
+    yield from iter_refit_regions(network, windows, replay, share=share, rng=rng, device=device)
     dotted = [window for window in (*windows, *replay) if window.stated is None]
     gallery = yield from iter_region_gallery(network, dotted, nominal_px=nominal_px, device=device)
     return Taught(steps, gallery)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from celltally.devices import autocast
+from celltally.learn.augment import AUGMENTATIONS
 from celltally.learn.refit import LastLayer, block_equations, count_equation
+from celltally.learn.regions.batches import changed
 from celltally.learn.regions.windows import Window
 from celltally.model import round_to_stored
 from celltally.networks import HasPrototypes
 from celltally.types import Progress
 
 __all__ = ["iter_refit_regions", "window_features", "window_similarities"]
+
+
+#: Changed views of a window beside the window itself, and windows and views in all. A network
+#: has learned its few windows by heart, and its features of them are better than those of
+#: anything else; of changed ones less so.
+VIEWS, MOST_VIEWS = 4, 64
 
 
 def window_similarities(network: HasPrototypes, window: Window, device: torch.device) -> Tensor:
@@ -38,6 +47,7 @@ def iter_refit_regions(
     replay: Sequence[Window],
     *,
     share: float,
+    rng: np.random.Generator,
     device: torch.device,
 ) -> Generator[Progress, None, None]:
     """Fit weights and bias of the similarities to windows and the replay, in place.
@@ -52,12 +62,17 @@ def iter_refit_regions(
         What teaches, and what must not be unlearned.
     share
         Weight of the whole replay in units of that of all windows.
+    rng
+        Draws the views.
     device
         Where the network runs.
     """
     round_to_stored(network.eval().to(device))
     last = LastLayer(network)
-    parts = [(w, 1.0) for w in windows]
+    views = min(VIEWS, MOST_VIEWS // max(len(windows), 1))
+    light = AUGMENTATIONS["mild"]
+    shown = [*windows, *(changed(w, light, rng) for w in windows for _ in range(views))]
+    parts = [(w, (1 + views) ** -0.5) for w in shown]
     if replay:
         parts += [(w, (share * len(windows) / len(replay)) ** 0.5) for w in replay]
     for done, (window, scale) in enumerate(parts, start=1):
