@@ -3,14 +3,18 @@ r"""How many corrected regions a model needs to count what it has never seen.
     python benchmarks/human_in_the_loop.py DATA --target mbm --start nuclei-fluorescence \
         [--regions 2,3,5,10] [--orders random,suggested] [--labels dots,stated] [--seeds 2]
         [--steps 100] [--images 24] [--side 256] [--keep SET …] [--out loop.csv]
+        [--in-turn] [--from-nothing MINUTES] [--specialist MODEL] [--pool FOLDER]
 
 ``DATA`` holds data set folders with the parts ``train`` and ``val``. A simulated biologist reviews
 tiles of half of the target's ``train`` with its true dots; the model learns from them once, from
 the start, with its usual settings; whole images of the other half and of ``val`` are the test.
-``--keep`` names sets on whose ``val`` the model is counted before and after. ``--specialist``
-names a model that was trained on the target; it is counted on ``val`` alone, for it has seen the
-rest. A seed draws the random order, and all chance of the learning. Rows are added to the CSV as
-they are found; ``--plot`` draws it.
+``--in-turn`` learns round after round, each from the child before; ``--from-nothing`` trains new
+models of the same regions, from chance.
+
+``--keep`` names sets on whose ``val`` the model is counted before and after. ``--pool`` writes the
+images that are reviewed, as a data set folder, for a specialist to be trained on all of them;
+``--specialist`` counts it on the same test. A seed draws the random order, and all chance of the
+learning. Rows are added to the CSV as they are found; ``--plot`` draws it.
 """
 
 from __future__ import annotations
@@ -33,9 +37,9 @@ from celltally.model import Model
 from celltally.progress import drain
 
 sys.path.insert(0, str(Path(__file__).parent))
-from loop_lib.biologist import Biologist, Tile
+from loop_lib.biologist import Biologist, Tile, write_dataset
 from loop_lib.figures import draw, table
-from loop_lib.rounds import count_all, learn_from, score
+from loop_lib.rounds import count_all, learn_from, new_from, score
 
 FIELDS = (
     "target", "start", "order", "labels", "seed", "regions", "cells", "corrected", "n", "mae",
@@ -103,13 +107,29 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Review, learn and test, a row each."""
     target = Target.read(arguments.data / arguments.target, arguments.images)
     keep = [read_dataset(arguments.data / name / "val") for name in arguments.keep]
+    if arguments.pool is not None:
+        write_dataset(target.dataset, target.pool, arguments.pool)
     if arguments.specialist:
         model = zoo.load(arguments.specialist)
-        val = read_dataset(arguments.data / arguments.target / "val")
         yield {
-            "target": arguments.target, "start": arguments.specialist, "order": "specialist",
-            "labels": "", "seed": "", "regions": "", **score(model, val, val.samples).row(),
+            "target": arguments.target, "start": Path(arguments.specialist).name,
+            "order": "specialist", "labels": "", "seed": "", "regions": "",
+            **score(model, target.dataset, target.test).row(),
         }  # fmt: skip
+    if arguments.from_nothing:
+        for seed in range(arguments.seeds):
+            line = in_random_order(target, arguments.side, seed)
+            for number in arguments.regions:
+                biologist = Biologist(target.dataset, target.pool, None)
+                made, seconds, (cells, _) = new_from(
+                    biologist, line[:number], minutes=arguments.from_nothing, seed=seed
+                )
+                yield {
+                    "target": arguments.target, "start": "nothing", "order": "random",
+                    "labels": "dots", "seed": seed, "regions": number, "cells": cells,
+                    **score(made.model, target.dataset, target.test).row(),
+                    "seconds": round(seconds, 1), "steps": made.model.record.training["steps"],
+                }  # fmt: skip
     for start in arguments.start:
         model = zoo.load(start)
         named = {"target": arguments.target, "start": Path(start).name}
@@ -127,8 +147,9 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for seed in range(arguments.seeds):
                 line = suggested or in_random_order(target, arguments.side, seed)
                 for labels in arguments.labels:
+                    taught = model
                     for number in arguments.regions:
-                        biologist = Biologist(target.dataset, target.pool, model)
+                        biologist = Biologist(target.dataset, target.pool, taught)
                         made, seconds, (cells, corrected) = learn_from(
                             biologist,
                             line[:number],
@@ -136,9 +157,11 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                             seed=seed,
                             steps=arguments.steps,
                         )
+                        taught = made.model if arguments.in_turn else model
                         after = count_all(made.model, keep)
                         yield named | {
-                            "order": order, "labels": labels, "seed": seed, "regions": number,
+                            "order": order + ", in turn" * arguments.in_turn,
+                            "labels": labels, "seed": seed, "regions": number,
                             "cells": cells, "corrected": corrected,
                             **score(made.model, target.dataset, target.test).row(),
                             "helped": made.helped, "seconds": round(seconds, 1),
@@ -162,6 +185,9 @@ def main() -> None:
     parser.add_argument("--target", default="")
     parser.add_argument("--start", action="append", default=[])
     parser.add_argument("--specialist", default="")
+    parser.add_argument("--pool", type=Path)
+    parser.add_argument("--in-turn", action="store_true")
+    parser.add_argument("--from-nothing", type=float, default=0.0, metavar="MINUTES")
     parser.add_argument(
         "--regions", type=lambda t: [int(n) for n in _words(t)], default=[2, 3, 5, 10]
     )

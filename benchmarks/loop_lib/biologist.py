@@ -18,7 +18,7 @@ from celltally.model import Model
 from celltally.predict import predict
 from celltally.types import Dots, Region
 
-__all__ = ["Biologist", "Tile", "polygon_of"]
+__all__ = ["Biologist", "Tile", "polygon_of", "write_dataset"]
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Biologist:
     dataset, samples
         The images.
     model
-        Whose dots are corrected.
+        Whose dots are corrected; None: all dots are added.
     """
 
     dataset: Dataset
     samples: Sequence[Sample]
-    model: Model
+    model: Model | None
     _proposed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def review(
@@ -93,21 +93,15 @@ class Biologist:
                     found.append(dots)
             write_dots(folder / "dots" / f"{stem}.csv", _joined(found))
             write_regions(folder / "regions" / f"{stem}.geojson", regions)
-        meta = {
-            "name": f"{self.dataset.name}-reviewed",
-            "diameter_px": self.dataset.diameter_px,
-            "channel": self.dataset.channel,
-            "licence": self.dataset.licence,
-            "labels": ["dots"],
-            "groups": {s.stem: s.group.split("/", 1)[-1] for s in self.samples},
-        }
-        (folder / "dataset.json").write_text(json.dumps(meta), encoding="utf-8")
+        _write_meta(self.dataset, self.samples, f"{self.dataset.name}-reviewed", folder)
         return cells, corrected
 
     def _corrected(
         self, sample: Sample, own: NDArray[np.float64], polygon: NDArray[np.float64]
     ) -> Dots:
         """Confirm the model's dots that are cells, remove the others, add what is missing."""
+        if self.model is None:
+            return Dots.new(own, state=np.full(len(own), "added"))
         if sample.stem not in self._proposed:
             pixels = select_pixels(read_image(sample.image), channel=self.dataset.channel)
             prediction = predict(self.model, pixels, diameter_px=self.dataset.diameter_px)
@@ -122,6 +116,28 @@ class Biologist:
         yx = np.concatenate([right, own[missed], proposed[wrong]])
         states = ["confirmed"] * len(right) + ["added"] * len(missed) + ["removed"] * len(wrong)
         return Dots.new(yx, state=np.array(states, dtype=np.str_))
+
+
+def write_dataset(dataset: Dataset, samples: Sequence[Sample], folder: Path) -> None:
+    """Write whole images with their true dots, as a data set folder."""
+    for part in ("images", "dots"):
+        (folder / part).mkdir(parents=True)
+    for sample in samples:
+        (folder / "images" / sample.image.name).symlink_to(sample.image.resolve())
+        write_dots(folder / "dots" / f"{sample.stem}.csv", Dots.new(sample_dots(sample).yx))
+    _write_meta(dataset, samples, f"{dataset.name}-pool", folder)
+
+
+def _write_meta(dataset: Dataset, samples: Sequence[Sample], name: str, folder: Path) -> None:
+    meta = {
+        "name": name,
+        "diameter_px": dataset.diameter_px,
+        "channel": dataset.channel,
+        "licence": dataset.licence,
+        "labels": ["dots"],
+        "groups": {s.stem: s.group.split("/", 1)[-1] for s in samples},
+    }
+    (folder / "dataset.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _joined(parts: Sequence[Dots]) -> Dots:

@@ -9,7 +9,12 @@ import pandas as pd
 
 __all__ = ["draw", "table"]
 
-COLOURS = {"random": "#999999", "suggested": "#0072b2"}
+COLOURS = {
+    "random": "#999999",
+    "suggested": "#0072b2",
+    "random, in turn": "#009e73",
+    "suggested, in turn": "#56b4e9",
+}
 MARKS = {"dots": "o", "stated": "s"}
 
 

@@ -14,6 +14,7 @@ from celltally import intervals
 from celltally.io import read_image, select_pixels
 from celltally.learn.data import Dataset, Sample, sample_count
 from celltally.learn.finetune import iter_finetune
+from celltally.learn.new_model import iter_new_model
 from celltally.learn.outcome import FineTuned
 from celltally.learn.regions.loop import RegionFit
 from celltally.model import Model
@@ -21,7 +22,7 @@ from celltally.predict import predict
 from celltally.progress import drain
 from loop_lib.biologist import Biologist, Tile
 
-__all__ = ["Score", "count_all", "learn_from", "score"]
+__all__ = ["Score", "count_all", "learn_from", "new_from", "score"]
 
 
 @dataclass(frozen=True)
@@ -107,4 +108,17 @@ def learn_from(
                 biologist.model, [folder], name="child", seed=seed, fit=fit, steps=steps or None
             )
         )
+        return outcome, time.perf_counter() - start, work
+
+
+def new_from(
+    biologist: Biologist, tiles: Sequence[Tile], *, minutes: float, seed: int = 0
+) -> tuple[FineTuned, float, tuple[int, int]]:
+    """Review tiles and train a new model on them, from chance; see ``learn_from``."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "reviewed"
+        folder.mkdir()
+        work = biologist.review(tiles, folder)
+        start = time.perf_counter()
+        outcome = drain(iter_new_model([folder], name="new", minutes=minutes, seed=seed))
         return outcome, time.perf_counter() - start, work
