@@ -145,7 +145,11 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 else []
             )
             for seed in range(arguments.seeds):
-                line = suggested or in_random_order(target, arguments.side, seed)
+                line = (
+                    suggested
+                    if order == "suggested"
+                    else in_random_order(target, arguments.side, seed)
+                )
                 for labels in arguments.labels:
                     taught = model
                     for number in arguments.regions:

@@ -220,7 +220,10 @@ def test_the_card_of_a_child(own):
 @pytest.mark.parametrize(
     ("details", "words"),
     [
-        ({"helped": None}, "Whether it counts better is not known"),
+        (
+            {"helped": None, "kept_back": 0, "audits": 0, "metrics": {}},
+            "How well it counts is not known: nothing was kept back",
+        ),
         ({"helped": False}, "It does not seem to count better"),
         ({"new_prototypes": (32, 33)}, "- New prototypes: p32, p33"),
         ({"stated": 1}, ", 1 region with a stated count"),
@@ -238,6 +241,15 @@ def test_the_card_says_how_it_went(tiny_model, tmp_path, details, words):
     )
     model.save(tmp_path / "mine")
     assert words in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_the_card_of_a_model_from_nothing_tells_its_error(tiny_model):
+    """There is no error before, and none to be better than."""
+    learned = replace(LEARNED, helped=None, metrics={"mae_after": 1.25})
+    text = render_card(replace(tiny_model.record, learned=learned), None)
+    assert "- Mean error on 2 reviewed regions that taught nothing: 1.25 cells\n" in text
+    assert "not known" not in text
+    assert "better" not in text
 
 
 def test_figures_that_were_measured_with_the_base_are_its(tiny_model):

@@ -102,14 +102,17 @@ def _learned(learned: Learned, record: ModelRecord, base: ModelRecord | None) ->
         (learned.audits, "audit_mae", "random audit region"),
     ):
         before, after = (learned.metrics.get(f"{kind}_{when}") for when in ("before", "after"))
-        if regions and before is not None and after is not None:
-            lines.append(
-                f"- Mean error on {_some(regions, words)} that taught nothing: "
-                f"{before:.3g} cells before, {after:.3g} after"
+        if regions and after is not None:
+            # A model from nothing has no error before.
+            cells = (
+                f"{after:.3g} cells"
+                if before is None
+                else f"{before:.3g} cells before, {after:.3g} after"
             )
-    if learned.helped is None:
-        lines.append("- Whether it counts better is not known: nothing was kept back to tell")
-    elif not learned.helped:
+            lines.append(f"- Mean error on {_some(regions, words)} that taught nothing: {cells}")
+    if not learned.kept_back and not learned.audits:
+        lines.append("- How well it counts is not known: nothing was kept back to tell")
+    elif learned.helped is False:
         seems = "does not" if learned.is_firm else "does not seem to"
         lines.append(f"- It {seems} count better than the model that it was made from")
     if learned.new_prototypes:

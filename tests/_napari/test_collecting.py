@@ -13,6 +13,7 @@ import pytest
 
 from celltally._napari import collecting
 from celltally._napari.collecting import look_through, spare, without_collecting
+from celltally._napari.docked import Docked
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,28 @@ def test_a_layer_that_was_added_since_is_found_anyway(viewer, qtbot, monkeypatch
     qtbot.wait(100)
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("left_out", [True, False])
+def test_a_closed_widget_is_looked_for_where_it_was_left_out(viewer, qtbot, monkeypatch, left_out):
+    looked = []
+    monkeypatch.setattr(collecting, "look_through", lambda: looked.append(look_through()))
+    monkeypatch.setattr(collecting, "LET_GO", 50)
+
+    def opened_and_closed():
+        widget = Docked()
+        dock = viewer.window.add_dock_widget(widget)
+        if left_out:
+            gc.freeze()
+        dock.destroyOnClose()
+        return weakref.ref(widget)
+
+    gone = opened_and_closed()
+    qtbot.wait(300)
+    gc.collect()
+    assert gone() is None
+    assert bool(looked) == left_out
 
 
 @pytest.mark.gui

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -182,3 +184,20 @@ def test_stopping_silences_all(qtbot):
     qtbot.waitUntil(lambda: closed == [True])
     qtbot.wait(50)
     assert len(heard.what) == before
+
+
+def test_what_a_job_calls_back_goes_with_it(viewer, qtbot):
+    class Held:
+        """Such as an image."""
+
+    held, ended = Held(), []
+
+    def work():
+        yield Progress(0, 1)
+
+    Jobs().start(work, on_done=lambda _, held=held: ended.append(type(held)))
+    gone = weakref.ref(held)
+    del held
+    qtbot.waitUntil(lambda: bool(ended) and not Job._alive)
+    gc.collect()
+    assert gone() is None

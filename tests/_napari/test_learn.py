@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import time
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -210,6 +212,7 @@ def test_it_shows_what_was_reviewed_and_proposes_a_name(learn):
 def test_a_long_name_pushes_nothing_out_of_sight(learn, make_record, until):
     room = learn.material.minimumSizeHint().width()
     learn.material.show_model(make_record(name="M" * 80), tally=True)
+    learn.material.show_material(learn.follow.material, "W" * 80)
     assert learn.material.minimumSizeHint().width() <= room
 
 
@@ -229,6 +232,22 @@ def test_it_opens_tally_where_it_is_closed(fake, viewer, manifest, open_learn, r
     until(lambda: widget.material.parent_record is not None)
     assert widget.material.problem() is None
     assert not widget.material.tally_button.isVisible()
+
+
+def test_it_leaves_nothing_behind_when_it_is_closed(fake, viewer, tally, until):
+    def opened_and_closed():
+        widget = LearnWidget(viewer)
+        dock = viewer.window.add_dock_widget(widget, name="Learn")
+        until(lambda: bool(widget.follow.models.records))
+        dock.destroyOnClose()
+        return weakref.ref(widget)
+
+    def collected():
+        gc.collect()
+        return gone() is None
+
+    gone = opened_and_closed()
+    until(collected)
 
 
 def test_it_follows_tally(learn, tally, until):
@@ -408,6 +427,7 @@ def test_a_place_is_shown_with_the_dots_of_person_and_models(learnt):
     view = learnt.outcome.examples.view
     assert {TRUE.name(), BEFORE.name(), AFTER.name()} <= colours(view)
     assert learnt.outcome.examples.caption.text().startswith("a.tif, whole region:\nyou")
+    assert learnt.outcome.examples.caption.toolTip() == "a.tif"
 
 
 def test_a_place_is_as_wide_as_there_is_room(learnt, viewer, until):
@@ -542,13 +562,14 @@ def test_go_back_to_an_older_version(learn, tally, fake, make_record, click, unt
     tree = learn.versions.tree
     root = tree.topLevelItem(0)
     assert root.text(0).startswith("fake\n")
-    assert root.child(0).text(0).startswith("child\nin use · ")
+    assert root.child(0).text(0).startswith("child\nin use\n")
     tree.setCurrentItem(root.child(0))
     assert not learn.versions.use_button.isEnabled()
     tree.setCurrentItem(root)
     click(learn.versions.use_button)
     until(lambda: not tally.model.loading)
     assert tally.model.record.name == "fake"
+    assert learn.run.run.message.text().startswith("“fake” is chosen in Tally")
 
 
 def test_a_model_without_versions_says_so(learn):
@@ -717,7 +738,7 @@ def test_it_really_learns(quick, viewer, tally, open_learn, reviewed, click, unt
     root = learn.versions.tree.topLevelItem(0)
     assert root.text(0).startswith("tiny\n")
     until(lambda: root.childCount() == 1)
-    assert root.child(0).text(0).startswith("tiny – wells\nin use · ")
+    assert root.child(0).text(0).startswith("tiny – wells\nin use\n")
     assert (at_home / "tiny" / "model.json").read_bytes() == before
 
 

@@ -126,6 +126,11 @@ def test_before_and_after_in_words():
     assert words.example_caption(example) == f"a.tif, whole region:\n{counts}"
     alone = words.example_caption(example, from_nothing=True)
     assert alone == "a.tif, whole region:\nyou\xa021, it\xa020"
+    example.image = f"{'x' * 60}_w1.tif"  # which no line can be broken in
+    first, _ = words.example_caption(example).splitlines()
+    assert "…" in first
+    assert first.endswith("_w1.tif, whole region:")
+    assert len(first) <= words.IMAGE_LENGTH + len(", whole region:")
 
 
 def test_after_keep_it_says_what_is_next():
@@ -238,7 +243,8 @@ def test_what_a_version_says(make_record):
     (child,) = lineages([make_record(name="child", sha256="bb", learned=LEARNED)])
     assert version_lines(child, in_use=True) == (
         "child",
-        "in use · 2026-02-03, by Ada",
+        "in use",
+        "2026-02-03, by Ada",
         "5 regions, 1 stated, 120 dots",
     )
     assert version_error(child) == "5.2 → 1.9"

@@ -10,7 +10,7 @@ from qtpy.QtGui import QImage
 
 from celltally._napari import model_section
 from celltally._napari.counting import Looked
-from celltally._napari.jobs import Jobs
+from celltally._napari.jobs import Job, Jobs
 from celltally.published import PUBLISHED
 from celltally.record import Learned, PatchRecord, PrototypeRecord
 from celltally.types import Appearances, Calibration, Progress
@@ -53,6 +53,31 @@ def section(qtbot, tmp_path, make_record, monkeypatch):
     section.show()
     qtbot.waitUntil(lambda: not section.loading)
     return section
+
+
+def test_an_older_list_that_ends_last_is_not_taken(section, qtbot, monkeypatch, make_record):
+    go_on, ended = threading.Event(), threading.Event()
+    known = section.records()
+
+    def slow():
+        yield Progress(0, 0)
+        go_on.wait(10)
+        ended.set()
+        return known
+
+    def quick():
+        yield Progress(0, 0)
+        return [*known, make_record(name="new", sha256="ee" * 32)]
+
+    monkeypatch.setattr(model_section, "list_models_job", slow)
+    section.reload()
+    qtbot.wait(50)
+    monkeypatch.setattr(model_section, "list_models_job", quick)
+    section.choose("new")
+    qtbot.waitUntil(lambda: not section.loading)
+    go_on.set()
+    qtbot.waitUntil(lambda: ended.is_set() and not Job._alive)
+    assert section.record.name == "new"
 
 
 def test_a_listed_model_is_read_beside_the_window(section, qtbot, monkeypatch):

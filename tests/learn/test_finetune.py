@@ -108,6 +108,7 @@ def test_a_round(parent, dark, rectangle, tmp_path):
         "reading",
         "looking at what was learned before",
         "looking for cells of another kind",
+        "looking at what was kept back",
         "learning",
         "refitting the last layer",
         "finding the prototypes' pictures",

@@ -82,6 +82,12 @@ def test_no_time(reviewed_folder, minutes):
         made(reviewed_folder([5]), minutes=minutes)
 
 
+@pytest.mark.parametrize("steps", [0, -3])
+def test_no_steps(reviewed_folder, steps):
+    with pytest.raises(UserError, match=f"{steps} steps teach nothing"):
+        made(reviewed_folder([5]), steps=steps)
+
+
 def test_networks_that_look_at_whole_images_only(reviewed_folder, monkeypatch):
     monkeypatch.setattr(new_model, "build", build)
     with pytest.raises(UserError, match="'patch_regression' looks at whole images only"):

@@ -18,11 +18,11 @@ from qtpy.QtCore import QTimer
 
 from celltally._napari.compat import when_closed
 
-__all__ = ["look_through", "spare", "without_collecting"]
+__all__ = ["give_back", "look_through", "spare", "without_collecting"]
 
 #: Megabytes of removed layers that are not worth a search through everything.
 MOST_WAITING = 200.0
-#: Milliseconds until napari has let go of a removed layer, too.
+#: Milliseconds until napari and Qt have let go of what goes, too.
 LET_GO = 200
 
 
@@ -65,7 +65,7 @@ class Spared:
 
     def _removed(self, event: Any) -> None:
         layer = event.value
-        if any(one is layer for one in gc.get_objects()):
+        if not _is_left_out(layer):
             return  # made since: it is found anyway
         self.waiting += _megabytes(layer.data)
         if self.waiting > MOST_WAITING:
@@ -80,11 +80,21 @@ def spare(viewer: Any) -> None:
         inner.layers._celltally_spared = Spared(inner)
 
 
+def give_back(widget: Any) -> None:
+    """Look through everything soon, where a widget that goes, with all it holds, is left out."""
+    if _is_left_out(widget):
+        QTimer.singleShot(LET_GO, look_through)
+
+
 def look_through() -> None:
     """Look through everything, once."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def _is_left_out(thing: Any) -> bool:
+    return not any(one is thing for one in gc.get_objects())
 
 
 def _megabytes(data: Any) -> float:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from celltally._napari.collecting import give_back
 from celltally._napari.controls import Column
 
 __all__ = ["Docked"]
@@ -100,3 +101,4 @@ class Docked(QWidget):
         if self.parent() is None:
             self.leave()
             self.deleteLater()
+            give_back(self)

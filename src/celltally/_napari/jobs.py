@@ -100,6 +100,8 @@ class Job:
 
     def _finished(self) -> None:
         self._alive.discard(self)
+        # napari holds every worker to the end; what is called back may hold a whole image.
+        self._callbacks = dict.fromkeys(self._callbacks, _ignore)
         if not self._alive:
             sys.setswitchinterval(self._usual_switch)
 

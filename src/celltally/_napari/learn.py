@@ -24,7 +24,7 @@ from celltally._napari.learn_run_section import LearnCurves, LearnRunSection
 from celltally._napari.learn_stages import FROM_NOTHING, ROUND, said_of
 from celltally._napari.learn_trace import Trace
 from celltally._napari.learn_versions_section import VersionsSection
-from celltally._napari.learn_words import kept_words, lock_words
+from celltally._napari.learn_words import kept_words, lock_words, used_words
 from celltally._napari.learning import Asked, Learnt
 from celltally._napari.model_section import ModelSection
 from celltally._napari.savings import saving_of
@@ -274,6 +274,7 @@ class LearnWidget(Docked):
             self.open_tally()
         if self.follow.tally is not None and self._asked_to_use(record):
             self.follow.tally.model.choose(record.name)
+            self._say(used_words(record.name))
 
     def _list_models(self, used: ModelRecord | None) -> None:
         """Let every list of models have the new one; Tally uses it where it is to."""

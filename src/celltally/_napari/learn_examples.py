@@ -173,7 +173,7 @@ class Examples(QWidget):
             there = number < len(self._shown)
             button.setVisible(there and len(self._shown) > 1)
             button.setIcon(_icon(self._shown[number]) if there else QIcon())
-            button.setToolTip(self._captions[number] if there else "")
+            button.setToolTip(self._shown[number].image if there else "")
             button.setAccessibleName(f"Place {number + 1}")
         self.choose(0)
         self.setVisible(bool(self._shown))
@@ -184,6 +184,7 @@ class Examples(QWidget):
             self.buttons[number].setChecked(True)
             self.view.show_example(self._shown[number], self._captions[number])
             hint(self.caption, self._captions[number])
+            self.caption.setToolTip(self._shown[number].image)  # all of a long name
         else:
             self.view.show_example(None)
 

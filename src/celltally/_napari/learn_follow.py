@@ -178,3 +178,4 @@ class LearnFollowing(QObject):
             self._saving.marked.disconnect(self._marked)
         with suppress(RuntimeError):
             self._leave_tally()
+            self.deleteLater()  # else those who hear of it never go, the widget among them

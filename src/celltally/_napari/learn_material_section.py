@@ -20,10 +20,8 @@ from celltally.record import ModelRecord
 
 __all__ = ["MaterialSection"]
 
-#: Letters of a model's name that a row has room for.
-NAME_LENGTH = 27
-#: Letters of the project's name beside the title.
-PROJECT_LENGTH = 13
+#: Letters of a name that a row has room for.
+NAME_LENGTH = 24
 NO_TALLY = "Open Tally: the model that is chosen there learns."
 
 
@@ -38,13 +36,12 @@ class MaterialSection(Section):
 
     def __init__(self) -> None:
         super().__init__("What there is to learn from")
-        self.project = text(name="learn_project")
-        self.put_beside_title(self.project)
         self.words = wrapped("…", name="learn_material")
         self.without_file = wrapped(name="learn_without_file", style=ATTENTION)
-        self.model = text(name="learn_parent")
-        # However wide its letters are, it does not push the others out of sight.
-        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.project, self.model = text(name="learn_project"), text(name="learn_parent")
+        for name in (self.project, self.model):
+            # However wide its letters are, it does not push the others out of sight.
+            name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.model.setToolTip("The model that is chosen in Tally. It stays as it is.")
         self.name_edit = QLineEdit()
         self.name_edit.setObjectName("learn_name")
@@ -53,6 +50,7 @@ class MaterialSection(Section):
         self.name_edit.textEdited.connect(self._typed)
         self.tally_button = QPushButton("Open Tally")
         self.tally_button.clicked.connect(lambda: self.tally_asked.emit())
+        self.add_row("Project", self.project)
         self.column.addWidget(self.words)
         self.column.addWidget(self.without_file)
         self._model_row = self.add_row("Model in use", self.model)
@@ -71,8 +69,8 @@ class MaterialSection(Section):
     def show_material(self, material: Material | None, project: str) -> None:
         """Show what was reviewed in a project; None while that is not known."""
         self.material, self._project = material, project
-        self.project.setText(texts.short(project, PROJECT_LENGTH))
-        self.project.setToolTip(f"Project: {project}" if project else "")
+        self.project.setText(texts.short(project, NAME_LENGTH))
+        self.project.setToolTip(project)
         found = None if material is None else material.teaching
         hint(self.words, "The project is being read." if found is None else material_words(found))
         hint(self.without_file, "" if found is None else without_file_words(found))

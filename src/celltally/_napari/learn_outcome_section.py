@@ -15,7 +15,10 @@ __all__ = ["OutcomeSection"]
 
 #: Of the bar beside the first sentence: helped, did not help, not known.
 _BARS = {True: "#2e9e6b", False: "#d9920a", None: "#8a8f98"}
-_KEPT_NOT = "Not kept yet: until you press Keep it is in no list of models, and goes with napari."
+_KEPT_NOT = (
+    "Not kept yet: until you press Keep it is in no list of models, and closing Learn or napari "
+    "loses it."
+)
 
 
 class OutcomeSection(Section):
@@ -76,7 +79,7 @@ class OutcomeSection(Section):
         """Let the user decide; or say why it could not be kept."""
         for part in (self.keep_button, self.discard_button, self.name_edit):
             part.setEnabled(True)
-        hint(self.problem, problem)
+        hint(self.problem, _ended(problem) if problem else "")
 
     def show_saving(self) -> None:
         """Show that it is being saved."""

@@ -62,15 +62,16 @@ def version_lines(version: Version, *, in_use: bool) -> tuple[str, ...]:
     record = version.record
     if record is None:
         return f"{version.sha256[:8]} (gone)", "not among your models any more"
-    learned, used = record.learned, "in use · " if in_use else ""
+    learned = record.learned
     name = record.name if version.there else f"{record.name} (gone)"
+    first = (name, "in use") if in_use else (name,)
     if learned is None:
-        return name, f"{used}{origin_of(record).removeprefix('trained on ')}"
+        return *first, origin_of(record).removeprefix("trained on ")
     by = f", by {', '.join(learned.by)}" if learned.by else ""
     stated = f", {learned.stated} stated" if learned.stated else ""
     plural = "s" * (learned.regions != 1)
     lesson = f"{learned.regions} region{plural}{stated}, {learned.dots} dots"
-    return name, f"{used}{learned.date[:10]}{by}", lesson
+    return *first, f"{learned.date[:10]}{by}", lesson
 
 
 def version_error(version: Version) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "minutes_words",
     "name_problem",
     "proposed_name",
+    "used_words",
     "without_file_words",
 ]
 
@@ -46,6 +47,8 @@ _FORBIDDEN = '<>:"/\\|?*'
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{x}{i}" for x in ("com", "lpt") for i in range(1, 10))}
 #: Letters of a name that every system has room for.
 LONGEST_NAME = 80
+#: Letters of an image's name that a line has room for: without spaces it cannot be broken.
+IMAGE_LENGTH = 30
 #: Images that are named in a sentence.
 _LISTED = 2
 
@@ -94,13 +97,17 @@ def without_file_words(found: Teaching) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    listed = ", ".join(f"“{texts.short(name, 30)}”" for name in names[:_LISTED])
+    listed = ", ".join(f"“{texts.short(name, IMAGE_LENGTH)}”" for name in names[:_LISTED])
     return f"{listed} and {len(names) - _LISTED} more" if len(names) > _LISTED else listed
 
 
 def in_window(said: str) -> str:
     """Say of a missing file what to do about it in the window, rather than on the command line."""
-    return _MISSING.sub(rf"\1 is not where it was: {FIND_MOVED}", said)
+
+    def in_short(found: re.Match[str]) -> str:
+        return f"{texts.short(found[1], IMAGE_LENGTH)} is not where it was: {FIND_MOVED}"
+
+    return _MISSING.sub(in_short, said)
 
 
 def proposed_name(parent: str, project: str, taken: Collection[str]) -> str:
@@ -174,6 +181,14 @@ def kept_words(name: str, *, used: bool) -> str:
     )
 
 
+def used_words(name: str) -> str:
+    """Say that another version is in use, and what is next."""
+    return (
+        f"“{texts.short(name, 40)}” is chosen in Tally: press Count there. Counts that were made "
+        "before stay as they are."
+    )
+
+
 def lock_words(lock: Lock, name: str) -> str:
     """Ask whether a version is to be used in a study that is locked to another model."""
     return (
@@ -195,7 +210,8 @@ def example_caption(example: Example, *, from_nothing: bool = False) -> str:
     rest = f"it\xa0{after}"
     if not from_nothing:
         rest = f"before\xa0{texts.number(example.before)}\xa0→\xa0after\xa0{after}"
-    return f"{example.image}, whole region:\nyou\xa0{you}, {rest}"
+    image = texts.short(example.image, IMAGE_LENGTH)
+    return f"{image}, whole region:\nyou\xa0{you}, {rest}"
 
 
 def _n(n: int, thing: str) -> str:

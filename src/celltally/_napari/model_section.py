@@ -14,7 +14,7 @@ from celltally._napari import checks
 from celltally._napari.controls import ATTENTION, Section, hint, spread, text, wrapped
 from celltally._napari.counting import Looked, list_models_job
 from celltally._napari.grouped_box import GroupedBox
-from celltally._napari.jobs import Jobs, sentence
+from celltally._napari.jobs import Job, Jobs, sentence
 from celltally.errors import UserError
 from celltally.intervals import likeness_score, which_counts
 from celltally.published import PUBLISHED
@@ -50,6 +50,7 @@ class ModelSection(Section):
         self.loading = self._brief = False
         self._trouble = ""
         self._wanted: str | None = None
+        self._listing: Job | None = None
         self.model_box = GroupedBox()
         self.model_box.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -123,7 +124,11 @@ class ModelSection(Section):
         with QSignalBlocker(self.model_box):
             self.model_box.clear()
             self.model_box.addItem("looking for models…")
-        self._jobs.start(lambda: _listed_job(wanted), on_done=self._found, on_failed=self._failed)
+        if self._listing is not None:
+            self._listing.abandon()  # it may not know the one that is wanted, and end last
+        self._listing = self._jobs.start(
+            lambda: _listed_job(wanted), on_done=self._found, on_failed=self._failed
+        )
 
     def _failed(self, error: Exception) -> None:
         self._found(([], None))

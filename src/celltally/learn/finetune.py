@@ -33,7 +33,7 @@ from celltally.model import Model
 from celltally.networks import CanGrow
 from celltally.types import Progress
 
-__all__ = ["check_can_learn", "iter_finetune"]
+__all__ = ["check_can_learn", "check_steps", "iter_finetune"]
 
 #: Seconds of learning: of the minute (on a GPU: of the five seconds) that one round may take,
 #: what reading, comparing and recalibrating leave.
@@ -90,8 +90,7 @@ def iter_finetune(
     UserError
         When the model cannot learn from regions, or the regions teach nothing.
     """
-    if steps is not None and steps < 1:
-        raise UserError(f"{steps} steps teach nothing; give at least 1")
+    check_steps(steps)
     if seconds is not None and not 0 < seconds < math.inf:
         raise UserError(f"{seconds:g} seconds are no time to learn in; give more than 0")
     target, begun = resolve_device(device), time.perf_counter()
@@ -144,6 +143,12 @@ def _base(parent: Model, plan: RegionPlan) -> Model:
         if own <= set(image_hashes(image.sample for image in plan.teachers)):
             return replace(parent.base, replay={})
     return replace(parent, replay={})  # the child has it
+
+
+def check_steps(steps: int | None) -> None:
+    """Refuse a number of steps that teaches nothing."""
+    if steps is not None and steps < 1:
+        raise UserError(f"{steps} steps teach nothing; give at least 1")
 
 
 def check_can_learn(model: Model) -> None:

@@ -18,7 +18,7 @@ import torch
 from celltally.devices import resolve_device
 from celltally.diameter import check_diameter
 from celltally.errors import UserError
-from celltally.learn.finetune import check_can_learn
+from celltally.learn.finetune import check_can_learn, check_steps
 from celltally.learn.outcome import FineTuned
 from celltally.learn.regions.course import iter_material, iter_outcome, iter_teach, model_of
 from celltally.learn.regions.loop import RegionFit
@@ -77,6 +77,7 @@ def iter_new_model(
     UserError
         When the network cannot learn from regions, or the regions teach nothing.
     """
+    check_steps(steps)
     if not minutes > 0:
         raise UserError(f"{minutes:g} minutes are no training; give more than 0")
     if start is not None:

@@ -71,7 +71,7 @@ class Compared:
     @property
     def images(self) -> int:
         """Number of images that the regions lie in."""
-        return len({region.image for region in self.regions})
+        return len({(region.group, region.image) for region in self.regions})
 
     @property
     def mae_before(self) -> float:
@@ -99,7 +99,7 @@ class Compared:
         sign = 1 if self.is_better else -1
         return sum(sign * region.change > SAME for region in self.regions)
 
-    def p(self, chose: Collection[str] = ()) -> float | None:
+    def p(self, kindly: Collection[str] = ()) -> float | None:
         """How often chance alone would change errors as evenly as this; None: too few judge.
 
         Of a Wilcoxon signed-rank test, on the mean change of each independent image and in the
@@ -107,14 +107,14 @@ class Compared:
 
         Parameters
         ----------
-        chose
-            Groups that chose when to stop, which judge kindly and are left out.
+        kindly
+            Groups that judge kindly (see ``RegionPlan``), which are left out.
         """
         from scipy.stats import wilcoxon
 
         changes: dict[str, list[float]] = {}
         for region in self.regions:
-            if region.group not in chose:
+            if region.group not in kindly:
                 changes.setdefault(region.group, []).append(region.change)
         means = np.array([np.mean(own) for own in changes.values()])
         means = means[np.abs(means) > SAME]

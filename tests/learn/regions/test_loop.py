@@ -7,8 +7,8 @@ import torch
 from celltally.errors import UserError
 from celltally.learn.regions import loop
 from celltally.learn.regions.batches import as_they_are
-from celltally.learn.regions.loop import RegionFit, iter_fit_regions, mean_loss, region_loss
-from celltally.learn.regions.rehearsal import rehearsal_windows
+from celltally.learn.regions.loop import RegionFit, iter_fit_regions, iter_mean_loss, region_loss
+from celltally.learn.regions.rehearsal import iter_rehearsal_windows
 from celltally.learn.replay import replay_patches
 from celltally.progress import drain
 
@@ -34,6 +34,10 @@ def fitted(network, windows, kept_back=(), replayed=(), **changes):
     return copied, kept, steps
 
 
+def mean_loss(network, windows):
+    return drain(iter_mean_loss(network, windows, FIT, CPU))
+
+
 def weights(network):
     return {name: t.clone() for name, t in network.state_dict().items()}
 
@@ -45,9 +49,7 @@ def moved(network, other):
 
 def test_it_learns_and_tells_how(tiny_model, windows):
     network, kept, steps = fitted(tiny_model.network, windows, steps=25, pull=0.0)
-    assert mean_loss(network, windows, FIT, CPU) < 0.9 * mean_loss(
-        tiny_model.network, windows, FIT, CPU
-    )
+    assert mean_loss(network, windows) < 0.9 * mean_loss(tiny_model.network, windows)
     assert [s.done for s in steps] == list(range(1, 26))
     assert {s.total for s in steps} == {25}
     assert {s.message for s in steps} == {"learning"}
@@ -108,10 +110,27 @@ def test_kept_back_regions_choose(tiny_model, windows, monkeypatch, clearly):
     assert 20 in told
     assert kept == max(step for step, loss in told.items() if loss <= clearly * min(told.values()))
     assert kept < 20 or clearly > 1
-    assert mean_loss(chosen, kept_back, FIT, CPU) == pytest.approx(told[kept], rel=1e-3)
+    assert mean_loss(chosen, kept_back) == pytest.approx(told[kept], rel=1e-3)
     if kept < 20:
         last, _, _ = fitted(network, windows, **options)
         assert moved(last, chosen) > 0
+
+
+def test_kept_back_regions_are_looked_at_in_steps(tiny_model, windows):
+    """A job can be cancelled between their batches, and nobody's state is left switched."""
+    network, steps = tiny_model.network.train(), []
+    few = replace(FIT, pixels=1)
+    drain(iter_mean_loss(network, windows, few, CPU), steps.append)
+    assert [(s.done, s.total) for s in steps] == [(1, 2), (2, 2)]
+    assert network.training
+    job = iter_mean_loss(network, windows, few, CPU)
+    next(job)
+    assert not torch.is_inference_mode_enabled()
+    job.close()
+    _, _, steps = fitted(network, windows, windows, pixels=1, validations=1)
+    silent = [s for s in steps if not s.values]
+    assert [(s.done, s.total, s.message) for s in silent] == [(7, 8, "learning")] * 2
+    assert "val_loss" in steps[-1].values
 
 
 def test_the_pull_keeps_weights_near(tiny_model, windows):
@@ -121,13 +140,15 @@ def test_the_pull_keeps_weights_near(tiny_model, windows):
 
 def test_the_replay_keeps_the_parents_density(rehearsing, windows):
     network = rehearsing.network
-    replay = rehearsal_windows(copy.deepcopy(network), replay_patches(rehearsing.replay), CPU)
+    replay = drain(
+        iter_rehearsal_windows(copy.deepcopy(network), replay_patches(rehearsing.replay), CPU)
+    )
     assert len(replay) == 4
     options = {"steps": 20, "pull": 0.0, "learning_rate": 5e-3, "replay": 5.0}
     forgot, _, _ = fitted(network, windows, **options)
     kept, _, _ = fitted(network, windows, (), replay, **options)
-    assert mean_loss(network, replay, FIT, CPU) == pytest.approx(0, abs=1e-6)
-    assert mean_loss(kept, replay, FIT, CPU) < 0.5 * mean_loss(forgot, replay, FIT, CPU)
+    assert mean_loss(network, replay) == pytest.approx(0, abs=1e-6)
+    assert mean_loss(kept, replay) < 0.5 * mean_loss(forgot, replay)
 
 
 def test_the_number_of_steps_follows_from_the_time(tiny_model, windows):

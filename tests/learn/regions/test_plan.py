@@ -56,7 +56,9 @@ def test_images_that_taught_the_parent_are_not_kept_back(reviewed_folder, review
 
 def test_regions_without_cells(reviewed_folder, reviewed_images, rectangle, write_dots):
     alone = reviewed_images(reviewed_folder([0], {0: [rectangle(0, 0, 60, 60)]}))
-    with pytest.raises(UserError, match=r"no cell was found in the 1 reviewed region .*cells-0\.p"):
+    with pytest.raises(
+        UserError, match=r"no cell was found in the only reviewed region .*cells-0\.p"
+    ):
         make_region_plan(alone, 0)
     several = reviewed_images(reviewed_folder([0, 0], name="several"))
     with pytest.raises(UserError, match=r"in any of the 2 reviewed regions"):
@@ -67,6 +69,17 @@ def test_regions_without_cells(reviewed_folder, reviewed_images, rectangle, writ
     beside = make_region_plan(reviewed_images(folder), 0)
     assert len(beside.taught) == 2
     assert len(beside.windows(**WHERE)) == 2
+
+
+def test_what_judges_kindly(reviewed_folder, reviewed_images, rectangle):
+    """Audit regions beside those that teach, and what chooses when to stop; no others."""
+    audit = [rectangle(0, 40, 64, 72, "audit")]
+    beside = [rectangle(0, 0, 64, 40), *audit]
+    images = reviewed_images(reviewed_folder([4] * 31, {0: beside, 1: audit}))
+    plan = make_region_plan(images, 0, taught={image_hash(images[0].sample)})
+    assert len(plan.choosing) == 4 < len(plan.kept)
+    free = {i.sample.group for i in images} - plan.kindly
+    assert free == {"cells/cells-1"} | {i.sample.group for i in plan.kept[4:]}
 
 
 def test_audit_regions_alone_teach_nothing(reviewed_folder, reviewed_images, rectangle):

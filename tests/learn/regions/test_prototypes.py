@@ -8,7 +8,7 @@ from celltally.learn.regions import prototypes
 from celltally.learn.regions.gallery import iter_region_gallery, known_places
 from celltally.learn.regions.prototypes import iter_grow, iter_project_new
 from celltally.learn.regions.refit import window_features
-from celltally.learn.regions.rehearsal import rehearsal_windows
+from celltally.learn.regions.rehearsal import iter_rehearsal_windows
 from celltally.learn.replay import replay_patches
 from celltally.progress import drain
 
@@ -107,7 +107,7 @@ def test_a_replay_without_cells_says_nothing_of_cells(tiny_model, prepared_image
     network = copy.deepcopy(tiny_model.network)
     weight, bias = network.contribution_weights
     network.set_contribution_weights(1e-4 * weight, 0 * bias)
-    (window,) = rehearsal_windows(network, replay_patches(stored), CPU)
+    (window,) = drain(iter_rehearsal_windows(network, replay_patches(stored), CPU))
     assert abs(window.cells) < 0.5
     assert not known_places(window, 2)[0].any()
 

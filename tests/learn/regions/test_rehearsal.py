@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import torch
 
-from celltally.learn.regions.rehearsal import EDGE, iter_rehearsal_windows, rehearsal_windows
+from celltally.learn.regions.rehearsal import EDGE, iter_rehearsal_windows
 from celltally.learn.replay import make_replay, replay_patches
 from celltally.progress import drain
 
@@ -14,7 +14,7 @@ def test_the_parents_own_density_is_asked_for(rehearsing, monkeypatch):
     monkeypatch.setattr("celltally.devices.cpu_is_good_at_bfloat16", lambda: False)
     network = rehearsing.network
     patches = replay_patches(rehearsing.replay)
-    windows = rehearsal_windows(copy.deepcopy(network), patches, CPU)
+    windows = drain(iter_rehearsal_windows(copy.deepcopy(network), patches, CPU))
     assert len(windows) == len(patches) == 4
     for window, patch in zip(windows, patches, strict=True):
         with torch.no_grad():
@@ -40,12 +40,12 @@ def test_every_patch_is_a_step(rehearsing):
 
 
 def test_no_patches_no_windows(tiny_model):
-    assert rehearsal_windows(copy.deepcopy(tiny_model.network), [], CPU) == []
+    assert drain(iter_rehearsal_windows(copy.deepcopy(tiny_model.network), [], CPU)) == []
 
 
 def test_what_lies_beyond_the_image_is_not_asked_for(tiny_model, prepared_images):
     images = prepared_images("older", [2], shape=(32, 60))
     stored = make_replay(images, np.random.default_rng(0), free=["older"], patches=1, side=64)
-    (window,) = rehearsal_windows(tiny_model.network, replay_patches(stored), CPU)
+    (window,) = drain(iter_rehearsal_windows(tiny_model.network, replay_patches(stored), CPU))
     rows = (window.weight[0] > 0).any(dim=1)
     assert int(rows.sum()) == 16

@@ -60,7 +60,7 @@ def test_of_excluded_parts_nothing_is_known(reviewed_folder, rectangle, write_do
     assert [r.id for r in image.teaching] == [regions[0].id]
     assert region_count(image, image.teaching[0]) == 2
     assert make_region_plan([image], 0).numbers()["dots"] == 2
-    assert "1 region of cells-0.png is smaller than a cell" in note
+    assert "1 region of cells-0.png is excluded or outside of the image but for less" in note
 
 
 def test_pixels_at_model_scale_are_not_kept(reviewed_folder):
@@ -108,8 +108,22 @@ def test_a_region_smaller_than_a_cell_is_left_out(reviewed_folder, rectangle):
     regions = [rectangle(0, 0, 10, 10), rectangle(60, 60, 90, 90), rectangle(10, 10, 60, 60)]
     ((image,), notes) = read(reviewed_folder([7], {0: regions}))
     assert [r.id for r in image.teaching] == [regions[2].id]
-    (note,) = notes
-    assert "2 regions of cells-0.png are smaller than a cell of 12 px" in note
+    assert notes == (
+        "1 region of cells-0.png is smaller than a cell of 12 px, and left out.",
+        "1 region of cells-0.png is excluded or outside of the image but for less than a cell of "
+        "12 px, and left out.",
+    )
+
+
+def test_a_region_that_is_all_excluded_is_not_called_small(reviewed_folder, rectangle):
+    regions = [
+        rectangle(0, 0, 40, 40),
+        rectangle(0, 0, 40, 40, "exclude"),
+        rectangle(0, 40, 64, 72),
+    ]
+    ((image,), (note,)) = read(reviewed_folder([7], {0: regions}))
+    assert [r.id for r in image.teaching] == [regions[2].id]
+    assert "is excluded or outside of the image" in note
 
 
 def test_notes_name_the_file_that_an_image_was_exported_from(reviewed_folder, rectangle):
@@ -127,10 +141,16 @@ def test_small_regions_alone_are_refused(reviewed_folder, rectangle):
         read(folder)
 
 
-@pytest.mark.parametrize("stated", [1e6, -3.0])
-def test_counts_that_cannot_be(reviewed_folder, rectangle, stated):
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        (1e6, r"1,000,000 cells, but no more than about 225 of 12 px fit into it"),
+        (-3.5, "-3.5 cells;"),
+    ],
+)
+def test_counts_that_cannot_be(reviewed_folder, rectangle, stated, why):
     folder = reviewed_folder([7], {0: [rectangle(0, 0, 60, 60, stated=stated)]})
-    with pytest.raises(UserError, match=rf"cells-0\.png is stated to have {stated:,.0f} cells"):
+    with pytest.raises(UserError, match=rf"cells-0\.png is stated to have {why}"):
         read(folder)
 
 

@@ -8,9 +8,12 @@ from celltally.learn.regions.verdict import accuracy_in_words, helped, verdict
 from celltally.record import Learned
 
 
-def plan_of(teachers=2, taught=3, chose=()):
-    choosing = [SimpleNamespace(sample=SimpleNamespace(group=group)) for group in chose]
-    return SimpleNamespace(teachers=["a"] * teachers, taught=["r"] * taught, choosing=choosing)
+def plan_of(teachers=2, taught=3, kindly=(), groups=None):
+    images = [
+        SimpleNamespace(sample=SimpleNamespace(group=str(i if groups is None else i % groups)))
+        for i in range(teachers)
+    ]
+    return SimpleNamespace(teachers=images, taught=["r"] * taught, kindly=frozenset(kindly))
 
 
 PLAN = plan_of()
@@ -101,24 +104,32 @@ def test_many_images_that_do_not_agree_are_none():
     assert 0.05 < one.p() < 0.5
     said = told(one)
     assert said[0] == "It seems to have helped."
-    assert said[2] == "Chance alone may have done that: audit more random regions to be told."
+    assert said[2] == "Chance alone may have done that: audit random regions of others to be told."
 
 
-def test_images_that_chose_when_to_stop_are_no_evidence():
-    one = judge("kept back", *[(10, 4 - i / 4, 9) for i in range(9)])
+@pytest.mark.parametrize("kind", ["kept back", "audit"])
+def test_images_that_judge_kindly_are_no_evidence(kind):
+    one = judge(kind, *[(10, 4 - i / 4, 9) for i in range(9)])
     assert told(one)[0] == "It helped."
-    said = told(one, plan=plan_of(chose="0123"))
+    said = told(one, plan=plan_of(kindly="0123"))
     assert said[0] == "It seems to have helped."
-    assert said[2].startswith("Some of these images chose when to stop")
-    ten = judge("kept back", *[(10, 4 - i / 4, 9) for i in range(10)])
-    assert told(ten, plan=plan_of(chose="0123"))[0] == "It helped."
+    assert said[2].startswith("Some of these images taught it or chose when to stop, and judge")
+    ten = judge(kind, *[(10, 4 - i / 4, 9) for i in range(10)])
+    assert told(ten, plan=plan_of(kindly="0123"))[0] == "It helped."
+
+
+def test_images_of_one_name_are_several():
+    rows = [RegionCounts("a.png", group, "", 10, 4, 9) for group in ("one/a", "two/a", "two/a")]
+    assert Compared("audit", tuple(rows)).images == 2
 
 
 def test_regions_that_did_not_change_say_nothing():
     unchanged = [(10, 8, 8.04)] * 30
     assert judge("audit", *unchanged, *SURELY_BETTER[:3]).p() is None
     assert helped([judge("audit", *[(10, 7, 7)] * 9)]) is False
-    assert told(judge("audit", *[(10, 7, 7)] * 9))[0] == "It does not seem to have helped."
+    said = told(judge("audit", *[(10, 7, 7)] * 9))
+    assert said[0] == "It does not seem to have helped."
+    assert said[2].startswith("Too few of these images are counted otherwise than before")
 
 
 def test_a_mean_that_most_regions_contradict():
@@ -168,6 +179,13 @@ def test_nothing_judges(words, start):
 
 def test_many_images_that_have_all_taught_before():
     assert told(plan=plan_of(3))[1] == "Review regions in other images, or audit some, to be told."
+
+
+@pytest.mark.parametrize(("groups", "where"), [(None, "at least 3"), (1, "at least 3 independent")])
+def test_more_images_of_one_well_tell_nothing(groups, where):
+    plan = plan_of(2, groups=groups)
+    for said in (told(plan=plan), accuracy_in_words([], plan)):
+        assert said[1] == f"Review regions in {where} images, or audit some, to be told."
 
 
 def test_how_well_a_new_model_counts():

@@ -21,7 +21,7 @@ from celltally.learn.gallery import Gallery
 from celltally.learn.outcome import FineTuned
 from celltally.learn.regions.gallery import iter_region_gallery
 from celltally.learn.regions.judge import compared, examples_of, iter_judge
-from celltally.learn.regions.loop import RegionFit, iter_fit_regions, mean_loss
+from celltally.learn.regions.loop import RegionFit, iter_fit_regions, iter_mean_loss
 from celltally.learn.regions.plan import RegionPlan, make_region_plan
 from celltally.learn.regions.prototypes import iter_project_new
 from celltally.learn.regions.recalibrated import recalibrated
@@ -147,7 +147,8 @@ def iter_teach(
     beside = {}
     if parent is not None and material.kept_back:
         own = copy.deepcopy(parent).to(device)
-        beside = {"parent_loss": mean_loss(own, material.kept_back, config, device)}
+        loss = yield from iter_mean_loss(own, material.kept_back, config, device)
+        beside = {"parent_loss": loss}
     job = iter_fit_regions(network, windows, material.kept_back, replay, config, device)
     steps = yield from relay(job, lambda p: replace(p, values={**p.values, **beside}))
     if not isinstance(network, HasPrototypes):

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,9 +25,10 @@ from celltally.learn.augment import AUGMENTATIONS, Augmentation
 from celltally.learn.regions.batches import RegionBatch, RegionBatches, as_they_are
 from celltally.learn.regions.windows import Window
 from celltally.networks import CountingNetwork, all_but_variance, losses
+from celltally.progress import relay
 from celltally.types import Progress
 
-__all__ = ["RegionFit", "iter_fit_regions", "region_loss"]
+__all__ = ["RegionFit", "iter_fit_regions", "iter_mean_loss", "region_loss"]
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,10 @@ def iter_fit_regions(
             total = int(min(max(config.seconds / max(each, 1e-3), LEAST_STEPS), config.most_steps))
         every = max(1, total // max(config.validations, 1))
         if kept_back and (step % every == 0 or step == total) and step > TIMED:
+            job = iter_mean_loss(student, kept_back, config, device)
             with _Exchanged(chosen, mean):
-                score = mean_loss(student, kept_back, config, device)
+                # These do not move the bar, but let a cancelled job end in between.
+                score = yield from relay(job, partial(_same, Progress(step - 1, total, "learning")))
             values["val_loss"] = score
             judged.append((score, step, [m.clone() for m in mean]))
         yield Progress(step, total, "learning", values)
@@ -229,20 +233,25 @@ def region_loss(network: CountingNetwork, batch: RegionBatch, config: RegionFit)
 STATED_WEIGHT = 0.2
 
 
-def mean_loss(
+def iter_mean_loss(
     network: CountingNetwork, windows: Sequence[Window], config: RegionFit, device: torch.device
-) -> float:
+) -> Generator[Progress, None, float]:
     """Mean loss of windows as they are, each with the weight of its number of pixels."""
     was_training = network.training
     network.eval()
-    total, pixels = 0.0, 0
-    with torch.inference_mode():
-        for batch in as_they_are(windows, config.pixels, network.stride):
+    total, pixels, done = 0.0, 0, 0
+    for batch in as_they_are(windows, config.pixels, network.stride):
+        with torch.inference_mode():
             loss = float(region_loss(network, batch.to(device), config))
-            size = int(batch.images.shape[0] * batch.images.shape[2] * batch.images.shape[3])
-            total, pixels = total + loss * size, pixels + size
+        size = int(batch.images.shape[0] * batch.images.shape[2] * batch.images.shape[3])
+        total, pixels, done = total + loss * size, pixels + size, done + len(batch.images)
+        yield Progress(done, len(windows), "looking at what was kept back")
     network.train(was_training)
     return total / max(pixels, 1)
+
+
+def _same(step: Progress, _: Progress) -> Progress:
+    return step
 
 
 class _Exchanged:

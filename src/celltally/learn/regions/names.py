@@ -17,8 +17,9 @@ __all__ = ["own_names"]
 def own_names(folder: str | Path) -> dict[str, str]:
     """Names of the files that the images of a data set were exported from, by stem.
 
-    Several planes of one file are told apart: ``stack.tif (t 0, z 3)``. What was not exported,
-    or does not say from what, is left out.
+    Several planes of one file are told apart, as ``stack.tif (t 0, z 3)``, and files of one name
+    by their order, as ``field.tif (1 of 2 of this name)``. What was not exported, or does not
+    say from what, is left out.
 
     Parameters
     ----------
@@ -30,16 +31,26 @@ def own_names(folder: str | Path) -> dict[str, str]:
     made_from = meta.get("made_from")
     origins = made_from if isinstance(made_from, dict) else {}
     named = {stem: origin for stem, origin in origins.items() if _name(origin)}
-    planes = Counter(_name(origin) for origin in named.values())
-    return {
-        stem: _name(origin) + (_plane(origin) if planes[_name(origin)] > 1 else "")
+    planes = Counter(map(_file, named.values()))
+    found = {
+        stem: _name(origin) + (_plane(origin) if planes[_file(origin)] > 1 else "")
         for stem, origin in named.items()
     }
+    alike, told = Counter(found.values()), Counter[str]()
+    for stem, name in found.items():
+        if alike[name] > 1:
+            told[name] += 1
+            found[stem] = f"{name} ({told[name]} of {alike[name]} of this name)"
+    return found
 
 
 def _name(origin: Any) -> str:
     name = origin.get("image") if isinstance(origin, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def _file(origin: dict[str, Any]) -> tuple[str, str]:
+    return _name(origin), str(origin.get("sha256", ""))
 
 
 def _plane(origin: dict[str, Any]) -> str:

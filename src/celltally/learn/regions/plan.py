@@ -55,6 +55,11 @@ class RegionPlan:
         return tuple(image for image in self.kept if image.sample.group in groups)
 
     @property
+    def kindly(self) -> frozenset[str]:
+        """Groups that judge kindly: parts of them teach, or they choose when to stop."""
+        return frozenset(image.sample.group for image in (*self.teachers, *self.choosing))
+
+    @property
     def taught(self) -> list[tuple[ReviewedImage, Region]]:
         """Regions that teach."""
         return [(image, region) for image in self.teachers for region in image.teaching]
@@ -163,11 +168,16 @@ def make_region_plan(
         )
     if not any(region_count(i, r) > 0 for i in teachers for r in i.teaching):
         n = sum(len(i.teaching) for i in teachers)
+        name = teachers[0].name
+        where = (
+            f"any of the {n} reviewed regions (such as in {name})"
+            if n > 1
+            else f"the only reviewed region (in {name})"
+        )
         raise UserError(
-            f"no cell was found in {'any of ' if n > 1 else ''}the {n} reviewed "
-            f"region{'s' * (n > 1)} ({'such as ' if n > 1 else ''}in "
-            f"{teachers[0].name}), and a model that learned from these alone would "
-            "count nothing any more; review a region with cells as well"
+            f"no cell was found in {where}, and a model that learned from "
+            f"{'these alone' if n > 1 else 'it alone'} would count nothing any more; review a "
+            "region with cells as well"
         )
     kept = _kept_back(teachers, seed, taught)
     return RegionPlan(

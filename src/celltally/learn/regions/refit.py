@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from celltally.types import Progress
 __all__ = ["iter_refit_regions", "window_features", "window_similarities"]
 
 
-#: Changed views of a window beside the window itself, and windows and views in all. A network
+#: Changed views of a window beside the window itself, and of all windows at most. A network
 #: has learned its few windows by heart, and its features of them are better than those of
 #: anything else; of changed ones less so.
 VIEWS, MOST_VIEWS = 4, 64
@@ -70,18 +70,33 @@ def iter_refit_regions(
     round_to_stored(network.eval().to(device))
     last = LastLayer(network)
     views = min(VIEWS, MOST_VIEWS // max(len(windows), 1))
-    light = AUGMENTATIONS["mild"]
-    shown = [*windows, *(changed(w, light, rng) for w in windows for _ in range(views))]
-    parts = [(w, (1 + views) ** -0.5) for w in shown]
-    if replay:
-        parts += [(w, (share * len(windows) / len(replay)) ** 0.5) for w in replay]
-    for done, (window, scale) in enumerate(parts, start=1):
+    total = (1 + views) * len(windows) + len(replay)
+    weighted = _weighted(windows, views, replay, share, rng)
+    for done, (window, weight) in enumerate(weighted, start=1):
         known = window_similarities(network, window, device).double()
         known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
         for rows, wanted in _equations(window, known):
-            last.add(rows * scale, wanted * scale)
-        yield Progress(done, len(parts), "refitting the last layer")
+            last.add(rows * weight**0.5, wanted * weight**0.5)
+        yield Progress(done, total, "refitting the last layer")
     last.solve(round_to_stored)
+
+
+def _weighted(
+    windows: Sequence[Window],
+    views: int,
+    replay: Sequence[Window],
+    share: float,
+    rng: np.random.Generator,
+) -> Iterator[tuple[Window, float]]:
+    """Windows, their views and the replay with their weights; a view is made when it is asked for.
+
+    All of them at once need not fit into the memory.
+    """
+    own = 1 / (1 + views)
+    yield from ((window, own) for window in windows)
+    for window in windows:
+        yield from ((changed(window, AUGMENTATIONS["mild"], rng), own) for _ in range(views))
+    yield from ((window, share * len(windows) / len(replay)) for window in replay)
 
 
 def _equations(window: Window, known: Tensor) -> Generator[tuple[Tensor, Tensor], None, None]:

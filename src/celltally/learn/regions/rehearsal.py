@@ -11,20 +11,12 @@ from celltally.devices import autocast
 from celltally.learn.regions.windows import Source, Window
 from celltally.learn.replay import ReplayPatch
 from celltally.networks import CountingNetwork
-from celltally.progress import drain
 from celltally.types import Progress
 
-__all__ = ["iter_rehearsal_windows", "rehearsal_windows"]
+__all__ = ["iter_rehearsal_windows"]
 
 #: Density cells along the edges of a patch that are not asked for: nobody sees beyond it.
 EDGE = 4
-
-
-def rehearsal_windows(
-    network: CountingNetwork, patches: Sequence[ReplayPatch], device: torch.device
-) -> list[Window]:
-    """Windows of patches; see ``iter_rehearsal_windows``."""
-    return drain(iter_rehearsal_windows(network, patches, device))
 
 
 def iter_rehearsal_windows(

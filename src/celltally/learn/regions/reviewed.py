@@ -174,6 +174,9 @@ def _read(
     areas = [_shared_area(region.polygon, edges, excluded) for region in known]
     least = (LEAST_SIDE * scaled.diameter_px) ** 2
     kept = [region for region, area in zip(known, areas, strict=True) if area >= least]
+    lost = [region for region, area in zip(known, areas, strict=True) if area < least]
+    a_cell = f"a cell of {scaled.diameter_px:.3g} px"
+    small = sum(_shared_area(region.polygon, region.polygon) < least for region in lost)
     for region, area in zip(known, areas, strict=True):
         if area >= least:
             _check_stated(region, area, scaled.diameter_px, name)
@@ -189,8 +192,11 @@ def _read(
     ]
     notes = [
         _left_out(len(said) - len(known), name, "without a file of dots"),
+        _left_out(small, name, f"smaller than {a_cell}"),
         _left_out(
-            len(known) - len(kept), name, f"smaller than a cell of {scaled.diameter_px:.3g} px"
+            len(lost) - small,
+            name,
+            f"excluded or outside of the image but for less than {a_cell}",
         ),
         _left_out(len(large), name, "too large to learn from a stated count"),
         _left_out(
@@ -241,12 +247,17 @@ def _shared_area(
 
 def _check_stated(region: Region, area: float, diameter_px: float, name: str) -> None:
     most = area / (CLOSEST * diameter_px) ** 2
-    if region.stated is not None and not 0 <= region.stated <= most:
+    if region.stated is None or 0 <= region.stated <= most:
+        return
+    if not region.stated >= 0:
         raise UserError(
-            f"a region of {name} is stated to have {region.stated:,.0f} cells, but no "
-            f"more than about {most:,.0f} of {diameter_px:.3g} px fit into it; mend the count, or "
-            "the cell diameter"
+            f"a region of {name} is stated to have {region.stated:,g} cells; mend the count"
         )
+    raise UserError(
+        f"a region of {name} is stated to have {region.stated:,.0f} cells, but no "
+        f"more than about {most:,.0f} of {diameter_px:.3g} px fit into it; mend the count, or "
+        "the cell diameter"
+    )
 
 
 def _check_doubles(yx: NDArray[np.float64], diameter_px: float, name: str) -> None:

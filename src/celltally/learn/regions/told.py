@@ -69,12 +69,11 @@ def errors_of_judges(judges: Sequence[Compared], plan: RegionPlan) -> dict[str, 
 
     And, where enough judge, ``p``: how often chance alone would change them so.
     """
-    chose = {image.sample.group for image in plan.choosing}
-    found = {}
+    found: dict[str, float] = {}
     for one in judges:
         prefix = "audit_" if one.judge == "audit" else ""
         found[f"{prefix}mae_before"] = round(one.mae_before, 3)
         found[f"{prefix}mae_after"] = round(one.mae_after, 3)
-        if (p := one.p(chose)) is not None:
+        if (p := one.p(plan.kindly)) is not None:
             found[f"{prefix}p"] = round(p, 4)
     return found

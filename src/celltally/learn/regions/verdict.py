@@ -30,10 +30,9 @@ def verdict(learned: Learned, judges: Sequence[Compared], plan: RegionPlan) -> t
         What taught.
     """
     if not judges:
-        images = len(plan.teachers)
         return (
             f"{learned.verdict}: {_all_taught(plan)}",
-            f"Review regions in {_where_else(images)} images, or audit some, to be told.",
+            f"Review regions in {_where_else(plan)} images, or audit some, to be told.",
         )
     told = [f"{learned.verdict}."]
     for one in judges:
@@ -92,12 +91,13 @@ def _few(one: Compared) -> str:
 
 
 def _why_not_firm(one: Compared, plan: RegionPlan) -> str:
-    chose = {image.sample.group for image in plan.choosing}
-    if len(one.groups - chose) < FEWEST_JUDGES:
-        why = "Some of these images chose when to stop, and judge kindly"
+    if len(one.groups - plan.kindly) < FEWEST_JUDGES:
+        why = "Some of these images taught it or chose when to stop, and judge kindly"
+    elif one.p(plan.kindly) is None:
+        why = "Too few of these images are counted otherwise than before"
     else:
         why = "Chance alone may have done that"
-    return f"{why}: audit more random regions to be told."
+    return f"{why}: audit random regions of others to be told."
 
 
 def _all_taught(plan: RegionPlan) -> str:
@@ -110,10 +110,9 @@ def _all_taught(plan: RegionPlan) -> str:
 def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str, ...]:
     """Say how well a model counts that was made from nothing, and what would help."""
     if not judges:
-        images = len(plan.teachers)
         return (
             f"Nothing tells how well it counts: {_all_taught(plan)}",
-            f"Review regions in {_where_else(images)} images, or audit some, to be told.",
+            f"Review regions in {_where_else(plan)} images, or audit some, to be told.",
         )
     told = []
     for one in judges:
@@ -130,6 +129,11 @@ def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str
     return tuple(told)
 
 
-def _where_else(images: int) -> str:
+def _where_else(plan: RegionPlan) -> str:
     """Say in which images to review; of enough that all taught before none can be kept back."""
-    return "other" if images >= FEWEST_GROUPS else f"at least {FEWEST_GROUPS}"
+    groups = {image.sample.group for image in plan.teachers}
+    if len(groups) >= FEWEST_GROUPS:
+        return "other"
+    # Fields of one well are several images, and yet one is all that they are worth here.
+    independent = " independent" if len(plan.teachers) > len(groups) else ""
+    return f"at least {FEWEST_GROUPS}{independent}"
