@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Saving"]
 
+#: What is wrong as long as a project is only read, whatever else succeeds.
+READING = "Open for reading: what you change is not kept."
+
 #: Milliseconds until what could not be saved is tried again.
 AGAIN = 4000
 
@@ -110,7 +113,7 @@ class Saving(QObject):
         def done(switched: bool) -> None:
             self._opening = False
             self.mark = ""
-            self.trouble = "Open for reading: what you change is not kept." if read_only else ""
+            self.trouble = READING if read_only else ""
             self.opened.emit()
             self.marked.emit()
             if switched:
@@ -328,7 +331,7 @@ class Saving(QObject):
         self.line.try_again()
 
     def _kept(self, _: object) -> None:
-        self.trouble = ""
+        self.trouble = READING if self.read_only else ""
         if self.line.idle:
             self.mark = f"Saved {datetime.now():%H:%M}"
         self.marked.emit()

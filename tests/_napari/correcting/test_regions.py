@@ -18,7 +18,7 @@ CTRL = Qt.KeyboardModifier.ControlModifier
 
 
 def choose_kind(window, kind):
-    box = window.tally.regions.kind_box
+    box = window.tally.regions.toolbar.kind_box
     box.setCurrentIndex(box.findData(kind))
 
 
@@ -87,7 +87,7 @@ def test_a_kind_that_is_changed_to_reviewed_confirms(window):
     table.item(0, 0).setText("crypt")
     window.settle()
     layer_of(window).selected_data = {0}
-    window.qtbot.mouseClick(window.tally.regions.delete_button, LEFT)
+    window.qtbot.mouseClick(window.tally.regions.toolbar.delete_button, LEFT)
     window.settle()
     assert window.actions() == ["draw", "review", "rename", "delete"]
     for _ in range(3):
