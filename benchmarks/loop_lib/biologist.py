@@ -75,7 +75,7 @@ class Biologist:
         cells = corrected = 0
         for stem in dict.fromkeys(tile.stem for tile in tiles):
             sample = next(s for s in self.samples if s.stem == stem)
-            (folder / "images" / sample.image.name).symlink_to(sample.image)
+            (folder / "images" / sample.image.name).symlink_to(sample.image.resolve())
             truth = sample_dots(sample).yx
             regions, found = [], []
             for tile in tiles:

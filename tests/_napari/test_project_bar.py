@@ -101,6 +101,8 @@ def test_one_that_is_open_elsewhere_may_be_read(bar, choose, qtbot, tmp_path, mo
         if answer == "Yes":
             qtbot.waitUntil(lambda: "(reading)" in bar.button.text())
             assert "not kept" in bar.trouble.text()
+            bar._saving._kept(None)  # a job that was still under way
+            assert "not kept" in bar.trouble.text()
         else:
             assert bar._saving.store is None
 
