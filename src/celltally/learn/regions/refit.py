@@ -19,7 +19,6 @@ from celltally.types import Progress
 
 __all__ = ["iter_refit_regions", "window_features", "window_similarities"]
 
-
 #: Changed views of a window beside the window itself, and of all windows at most. A network
 #: has learned its few windows by heart, and its features of them are better than those of
 #: anything else; of changed ones less so.
