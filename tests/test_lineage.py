@@ -121,6 +121,7 @@ def test_what_is_said_of_where_a_model_comes_from():
     [
         ({}, None),
         ({"mae_before": 1.0}, None),
+        ({"mae_after": 3.0}, (None, 3.0)),
         ({"mae_before": 9.5, "mae_after": 3.0}, (9.5, 3.0)),
         ({"audit_mae_before": 2.0, "audit_mae_after": 0.0}, (2.0, 0.0)),
         ({"mae_before": 9.0, "mae_after": 3.0, "audit_mae_before": 2.0, "audit_mae_after": 1.0},
@@ -160,6 +161,17 @@ def test_tree_in_a_pipe(own, capsys):
     assert (name, date, error) == ("  mine", "2024-05-06 07:08", "error 9.5 → 3")
     assert len(sha) == 12
     assert origin == "7 regions, 1,410 dots of Wells, by A. Person, B. Person"
+
+
+def test_a_model_from_nothing_has_an_error_after_alone(tmp_path, tiny_model, monkeypatch, capsys):
+    monkeypatch.setattr(zoo, "shipped_models_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(zoo, "user_models_dir", lambda: tmp_path / "own")
+    learned = replace(LEARNED, helped=None, metrics={"mae_after": 2.0})
+    made = Model.from_network(tiny_model.network, name="new", diameter_px=12.0, learned=learned)
+    made.save(tmp_path / "own" / "new")
+    assert told(capsys).splitlines()[0].endswith("\terror 2")
+    (new,) = json.loads(told(capsys, "--json"))
+    assert (new["error_before"], new["error_after"], new["helped"]) == (None, 2.0, None)
 
 
 def test_tree_for_programs(own, capsys):

@@ -80,15 +80,15 @@ def origin_of(record: ModelRecord) -> str:
     return f"{words}{project}{by}"
 
 
-def errors_of(learned: Learned) -> tuple[float, float] | None:
+def errors_of(learned: Learned) -> tuple[float | None, float] | None:
     """Mean absolute error of a region's count before and after, in cells.
 
     On the audited regions, which decide whether it helped, or else on the reviewed ones that
-    taught nothing; None where neither was there.
+    taught nothing; None where neither was there. A model from nothing has no error before.
     """
     for kind in ("audit_mae", "mae"):
         before, after = (learned.metrics.get(f"{kind}_{when}") for when in ("before", "after"))
-        if before is not None and after is not None:
+        if after is not None:
             return before, after
     return None
 

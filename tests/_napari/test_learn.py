@@ -166,16 +166,18 @@ def open_learn(viewer, until):
 
 
 @pytest.fixture
-def learn(fake, viewer, tally, open_learn, reviewed):
+def learn(fake, viewer, tally, open_learn, reviewed, until):
     """The widget beside Tally, on a project in which something was reviewed."""
-    return open_learn(reviewed)
+    widget = open_learn(reviewed)
+    until(widget.run.run.button.isEnabled)
+    return widget
 
 
 @pytest.fixture
 def learnt(learn, click, until):
     """The widget with a new version that is to be decided on."""
     click(learn.run.run.button)
-    until(lambda: learn.learnt is not None)
+    until(lambda: learn.learnt is not None and learn.outcome.examples.isVisible())
     return learn
 
 
@@ -597,7 +599,7 @@ def test_a_new_model_is_asked_for_and_trained(learn, fake, click, qtbot, until):
     assert asked.minutes == 2.0
     assert learn.outcome.name_edit.text() == "pollen"
     assert learn.outcome.title.text() == "How well it counts"
-    assert learn.outcome.examples.caption.text().endswith("you\xa021, it\xa020")
+    until(lambda: learn.outcome.examples.caption.text().endswith("you\xa021, it\xa020"))
 
 
 # ---- the job ----

@@ -150,7 +150,8 @@ def test_every_step_is_traced():
     assert curves.validation == ((8.0, 1.0),)
     assert curves.parent == 2.0
     # Two steps at one second, and what comes behind them, at the pace of the first ten.
-    behind = 10 * (1 - 0.78) / (0.78 - 0.12)
+    began, ended = ROUND["learning"]
+    behind = 10 * (1 - ended) / (ended - began)
     assert trace.seconds_left(8.0) == pytest.approx(2.0 + behind)
 
 
@@ -162,7 +163,8 @@ def test_time_left_is_not_guessed_at():
     trace.put(Progress(2, 100, "learning"), now=9.5)
     assert trace.seconds_left(9.5) is None
     trace.put(Progress(3, 100, "learning"), now=19.0)
-    behind = 500.0 * 0.05 / 0.93
+    began, ended = FROM_NOTHING["learning"]
+    behind = 500.0 * (1 - ended) / (ended - began)
     assert trace.seconds_left(19.0) == pytest.approx(5.0 * 97 + behind)
     trace.put(Progress(1, 4, "comparing"), now=20.0)
     assert trace.seconds_left(20.0) == pytest.approx(5.0 * 97 + behind - 1.0)  # it goes on down
@@ -261,3 +263,10 @@ def test_a_version_that_nothing_judged(make_record):
     (child,) = lineages([make_record(name="child", sha256="bb", learned=learned)])
     assert version_error(child) == "–"
     assert "Nothing tells" in version_details(child)
+
+
+def test_a_model_from_nothing_has_an_error_after_alone(make_record):
+    learned = replace(LEARNED, metrics={"mae_after": 2.34}, helped=None)
+    (one,) = lineages([make_record(name="new", sha256="bb", learned=learned)])
+    assert version_error(one) == "2.3"
+    assert "It is off by 2.3 cells a region" in version_details(one)

@@ -9,6 +9,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from celltally._napari.learn_stages import ROUND
 from celltally.appearance import APPEARANCE
 from celltally.errors import UserError
 from celltally.intervals import known_appearances
@@ -115,6 +116,7 @@ def test_a_round(parent, dark, rectangle, tmp_path):
         "comparing",
     ]
     assert [m for m in messages if m in expected] == expected
+    assert set(messages) <= set(ROUND)  # each has a share of the bar
     assert sum("loss" in s.values for s in steps) == 4
     told = [s.values for s in steps if "val_loss" in s.values]
     assert told

@@ -11,6 +11,7 @@ import pytest
 from celltally.errors import UserError
 from celltally.learn.audits import _helped
 from celltally.learn.data import read_dataset
+from celltally.learn.origins import UNKNOWN
 from celltally.learn.seen import check_unseen, image_hash, image_hashes, is_among
 
 
@@ -51,7 +52,9 @@ def test_either_file_is_recognised(exported, tiny_model):
         check_unseen([(dataset, first), (dataset, second)], record, "validate")
 
 
-@pytest.mark.parametrize("made_from", [None, 3, {"blobs-0": "a.tif"}, {"blobs-0": {"sha256": 5}}])
+@pytest.mark.parametrize(
+    "made_from", [None, 3, {"blobs-0": "a.tif"}, {"blobs-0": {"image": 3, "sha256": 5}}]
+)
 def test_origins_that_cannot_be_read_are_none(dataset_folder, made_from):
     found = read_dataset(dataset_folder(counts=[2], made_from=made_from))
-    assert [sample.original for sample in found.samples] == [""]
+    assert [sample.origin for sample in found.samples] == [UNKNOWN]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLineEdit, QPushButton
 
 from celltally._napari.controls import ATTENTION, Section, evenly, hint, wrapped
@@ -47,6 +47,11 @@ class OutcomeSection(Section):
         self.discard_button.clicked.connect(lambda: self.discarded.emit())
         self.problem = wrapped(name="learn_keep_problem", style=ATTENTION)
         self.examples = Examples()
+        self._pictured: Learnt | None = None
+        # Pictures follow the words a turn later: together they would hold the window up.
+        self._pictures = QTimer(self)
+        self._pictures.setSingleShot(True)
+        self._pictures.timeout.connect(self._show_pictures)
         for part in (self.verdict, self.sentences, self.missing, self.undecided):
             self.column.addWidget(part)
         self.add_row("New version", self.name_edit)
@@ -71,9 +76,16 @@ class OutcomeSection(Section):
         hint(self.undecided, _KEPT_NOT)
         self.name_edit.setText(learnt.name)
         self.name_edit.setCursorPosition(0)
-        self.examples.show_examples(tuned.examples, from_nothing=first_one)
         self.show_ready()
         self.setVisible(True)
+        self._pictured = learnt
+        self._pictures.start(0)
+
+    def _show_pictures(self) -> None:
+        if self._pictured is not None:
+            self.examples.show_examples(
+                self._pictured.tuned.examples, from_nothing=self._pictured.from_nothing
+            )
 
     def show_ready(self, problem: str = "") -> None:
         """Let the user decide; or say why it could not be kept."""
@@ -89,6 +101,8 @@ class OutcomeSection(Section):
 
     def clear(self) -> None:
         """Show nothing, and hold no pictures."""
+        self._pictures.stop()
+        self._pictured = None
         self.examples.show_examples(())
         self.setVisible(False)
 

@@ -75,12 +75,18 @@ def version_lines(version: Version, *, in_use: bool) -> tuple[str, ...]:
 
 
 def version_error(version: Version) -> str:
-    """Errors before and after: ``5.2 → 1.9``; a dash where nothing judged, "" for no child."""
+    """Errors before and after: ``5.2 → 1.9``; a dash where nothing judged, "" for no child.
+
+    Of a model from nothing only the one after: ``1.9``.
+    """
     learned = None if version.record is None else version.record.learned
     if learned is None:
         return ""
     errors = errors_of(learned)
-    return "–" if errors is None else f"{errors[0]:.1f} → {errors[1]:.1f}"
+    if errors is None:
+        return "–"
+    before, after = errors
+    return f"{after:.1f}" if before is None else f"{before:.1f} → {after:.1f}"
 
 
 def version_details(version: Version) -> str:

@@ -77,7 +77,8 @@ def _parts(version: Version) -> list[str]:
         return parts
     parts += [_date(version), origin_of(record)]
     if record.learned is not None and (errors := errors_of(record.learned)):
-        parts.append(f"error {errors[0]:.3g} → {errors[1]:.3g}")
+        before, after = errors
+        parts.append(f"error {'' if before is None else f'{before:.3g} → '}{after:.3g}")
     if not version.there:
         parts.append("no longer there")
     return parts

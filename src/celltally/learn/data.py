@@ -17,6 +17,7 @@ import pandas as pd
 from celltally.errors import UserError
 from celltally.intervals import measure
 from celltally.io import read_dots, read_image, read_regions
+from celltally.learn.origins import UNKNOWN, Origin, origins_of
 from celltally.types import Dots, Grid, Prediction
 
 __all__ = [
@@ -63,9 +64,8 @@ class Sample:
         Images of one group are not independent and never divided.
     in_focus
         False for images that are known to be out of focus.
-    original
-        sha256 of the file that the image was exported from (out of a project, say); "" where
-        it was not.
+    origin
+        The file that the image was exported from (out of a project, say).
     """
 
     stem: str
@@ -76,7 +76,12 @@ class Sample:
     group: str = ""
     in_focus: bool = True
     regions: Path | None = None
-    original: str = ""
+    origin: Origin = UNKNOWN
+
+    @property
+    def name(self) -> str:
+        """What the user calls the image: the name of the file that it was exported from, if any."""
+        return self.origin.name or self.image.name
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
     in_focus = _pattern(meta, "in_focus_pattern", folder)
     groups = meta.get("groups")
     groups = groups if isinstance(groups, dict) else {}
-    originals = _originals(meta)
+    origins = origins_of(meta)
     samples, unlabelled = [], []
     unreviewed: list[str] = []
     for path in sorted(images_dir.iterdir()):
@@ -189,7 +194,7 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
                 group=f"{name}/{groups.get(path.stem) or _group(path.stem, pattern, count)}",
                 in_focus=re.search(in_focus, path.stem) is not None,
                 regions=outlines if outlined else None,
-                original=originals.get(path.stem, ""),
+                origin=origins.get(path.stem, UNKNOWN),
             )
         )
     if unreviewed:
@@ -282,17 +287,6 @@ def split_by_group(
             taken.add(groups[i])
             have += sizes[groups[i]]
     return [s for s in samples if s.group not in taken], [s for s in samples if s.group in taken]
-
-
-def _originals(meta: dict[str, Any]) -> dict[str, str]:
-    """sha256 of the files that images were exported from, by stem."""
-    made_from = meta.get("made_from")
-    found = {}
-    for stem, origin in made_from.items() if isinstance(made_from, dict) else ():
-        sha256 = origin.get("sha256") if isinstance(origin, dict) else None
-        if isinstance(sha256, str):
-            found[stem] = sha256
-    return found
 
 
 def _covers(outlines: Path, image: Path) -> bool:

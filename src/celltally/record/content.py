@@ -146,9 +146,14 @@ class Learned:
 
     @property
     def verdict(self) -> str:
-        """Say whether it helped, as firmly as the evidence is, without a full stop."""
+        """Say whether it helped, as firmly as the evidence is, without a full stop.
+
+        Of a model from nothing, which has no parent to be better than, how well it counts.
+        """
         if self.helped is None:
-            return "Nothing tells whether it helped"
+            after = self.metrics.get("audit_mae_after" if self.audits else "mae_after")
+            told = "Nothing tells whether it helped"
+            return told if after is None else f"It is off by {after:.1f} cells a region"
         return _VERDICTS[self.helped, self.is_firm]
 
 

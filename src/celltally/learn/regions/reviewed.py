@@ -22,7 +22,6 @@ from celltally.density.overlay import Overlay
 from celltally.errors import UserError
 from celltally.io import read_dots, read_image, read_regions, select_pixels
 from celltally.learn.data import Dataset, Sample, read_dataset, sample_dots
-from celltally.learn.regions.names import own_names
 from celltally.network_input import ScaledImage, scaled_image
 from celltally.preprocess import normalise
 from celltally.scale import rescale
@@ -63,8 +62,6 @@ class ReviewedImage:
         Without those that were removed.
     corrected
         ``(n, 2)`` places, in image pixels, where a human added, moved or removed a dot.
-    own_name
-        See ``own_names``; "" where the image was not exported.
     """
 
     dataset: Dataset
@@ -75,12 +72,11 @@ class ReviewedImage:
     excluded: tuple[Region, ...]
     dots: Dots
     corrected: NDArray[np.float64]
-    own_name: str = ""
 
     @property
     def name(self) -> str:
         """What the person who reviewed it calls it."""
-        return self.own_name or self.sample.image.name
+        return self.sample.name
 
     def pixels(self) -> NDArray[Any]:
         """Read the pixels, ``(H, W)`` or ``(H, W, 3)``."""
@@ -139,11 +135,11 @@ def iter_reviewed(
     """
     pairs = []
     for folder in {f.resolve(): f for f in folders}.values():
-        dataset, names = read_dataset(folder, partly=True), own_names(folder)
-        pairs += [(dataset, sample, names.get(sample.stem, "")) for sample in dataset.samples]
+        dataset = read_dataset(folder, partly=True)
+        pairs += [(dataset, sample) for sample in dataset.samples]
     images, notes = [], []
-    for done, (dataset, sample, own_name) in enumerate(pairs, start=1):
-        image, left_out = _read(dataset, sample, own_name, nominal_px)
+    for done, (dataset, sample) in enumerate(pairs, start=1):
+        image, left_out = _read(dataset, sample, nominal_px)
         notes += left_out
         if image.teaching or image.judging:
             images.append(image)
@@ -153,10 +149,8 @@ def iter_reviewed(
     return images, tuple(notes)
 
 
-def _read(
-    dataset: Dataset, sample: Sample, own_name: str, nominal_px: float
-) -> tuple[ReviewedImage, list[str]]:
-    name = own_name or sample.image.name
+def _read(dataset: Dataset, sample: Sample, nominal_px: float) -> tuple[ReviewedImage, list[str]]:
+    name = sample.name
     pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
     scaled = scaled_image(pixels, dataset.diameter_px, nominal_px)
     height, width = scaled.image_shape
@@ -218,7 +212,6 @@ def _read(
         excluded=excluded,
         dots=dots,
         corrected=everything.yx[touched],
-        own_name=own_name,
     ), [note for note in notes if note]
 
 
