@@ -3,18 +3,22 @@ r"""How many corrected regions a model needs to count what it has never seen.
     python benchmarks/human_in_the_loop.py DATA --target mbm --start nuclei-fluorescence \
         [--regions 2,3,5,10] [--orders random,suggested] [--labels dots,stated] [--seeds 2]
         [--steps 100] [--images 24] [--side 256] [--keep SET …] [--out loop.csv]
-        [--in-turn] [--from-nothing MINUTES] [--specialist MODEL] [--pool FOLDER]
+        [--share 0.5] [--audits 24] [--in-turn] [--from-nothing MINUTES] [--specialist MODEL]
+        [--pool FOLDER]
 
 ``DATA`` holds data set folders with the parts ``train`` and ``val``. A simulated biologist reviews
 tiles of half of the target's ``train`` with its true dots; the model learns from them once, from
 the start, with its usual settings; whole images of the other half and of ``val`` are the test.
-``--in-turn`` learns round after round, each from the child before; ``--from-nothing`` trains new
-models of the same regions, from chance.
+``--audits`` reviews a random tile of each of so many other images, which only judge, and from
+which the child has its intervals. ``--in-turn`` learns round after round, each from the child
+before; ``--from-nothing`` trains new models of the same regions, from chance.
 
 ``--keep`` names sets on whose ``val`` the model is counted before and after. ``--pool`` writes the
 images that are reviewed, as a data set folder, for a specialist to be trained on all of them;
 ``--specialist`` counts it on the same test. A seed draws the random order, and all chance of the
-learning. Rows are added to the CSV as they are found; ``--plot`` draws it.
+learning, and, with ``--share``, which of the images there are to be reviewed: what is suggested of
+the same images is the same, and one suggestion is one draw. Rows are added to the CSV as they are
+found; ``--plot`` draws it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +48,8 @@ from loop_lib.rounds import count_all, learn_from, new_from, score
 
 FIELDS = (
     "target", "start", "order", "labels", "seed", "regions", "cells", "corrected", "n", "mae",
-    "bias", "mean_count", "covered", "by_base", "helped", "seconds", "steps", "kept_before",
-    "kept_after",
+    "bias", "mean_count", "covered", "half_width", "kind", "audits", "by_base", "helped",
+    "seconds", "steps", "kept_before", "kept_after",
 )  # fmt: skip
 
 
@@ -68,6 +73,12 @@ class Target:
             [train.samples[i] for i in order[:half][:most]],
             [*val.samples, *rest][:most],
         )
+
+    def drawn(self, share: float, seed: int) -> Target:
+        """Leave of the images to review only a share, at least four, by chance."""
+        number = max(round(share * len(self.pool)), min(4, len(self.pool)))
+        order = np.random.default_rng(seed).permutation(len(self.pool))[:number]
+        return replace(self, pool=[self.pool[i] for i in sorted(order)])
 
     def pixels(self, sample: Sample) -> Any:
         """Read an image."""
@@ -97,10 +108,24 @@ def in_random_order(target: Target, side: float, seed: int) -> list[Tile]:
     return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
 
 
-def in_suggested_order(model: Model, target: Target, side: float, most: int) -> list[Tile]:
-    """Tiles as they are suggested for the start model."""
-    chosen = suggest(candidates_of(model, target, side), most)
+def in_suggested_order(target: Target, candidates: Sequence[Candidate], most: int) -> list[Tile]:
+    """Tiles of a target's images as they are suggested."""
+    there = {sample.stem for sample in target.pool}
+    chosen = suggest([one for one in candidates if one.image in there], most)
     return [Tile(one.image, one.window) for one in chosen]
+
+
+def to_audit(
+    target: Target, tiles: Sequence[Tile], number: int, side: float, seed: int
+) -> list[Tile]:
+    """Draw a tile of each of so many images of groups that teach nothing."""
+    groups = {sample.stem: sample.group for sample in target.pool}
+    taken = {groups[tile.stem] for tile in tiles}
+    free: dict[str, Tile] = {}
+    for tile in in_random_order(target, side, seed + 1000):
+        if groups[tile.stem] not in taken:
+            free.setdefault(tile.stem, tile)
+    return list(free.values())[:number]
 
 
 def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -138,40 +163,44 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "order": "", "labels": "", "seed": "", "regions": 0,
             **score(model, target.dataset, target.test).row(),
         }  # fmt: skip
-        for order in arguments.orders:
-            suggested = (
-                in_suggested_order(model, target, arguments.side, max(arguments.regions))
+        looked_at = (
+            candidates_of(model, target, arguments.side) if "suggested" in arguments.orders else []
+        )
+        for order, seed, labels in product(
+            arguments.orders, range(arguments.seeds), arguments.labels
+        ):
+            drawn = target.drawn(arguments.share, seed)
+            most = max(arguments.regions)
+            line = (
+                in_suggested_order(drawn, looked_at, most)
                 if order == "suggested"
-                else []
+                else in_random_order(drawn, arguments.side, seed)
             )
-            for seed in range(arguments.seeds):
-                line = (
-                    suggested
-                    if order == "suggested"
-                    else in_random_order(target, arguments.side, seed)
+            taught = model
+            for number in arguments.regions:
+                reviewed = line[:number]
+                audits = to_audit(target, reviewed, arguments.audits, arguments.side, seed)
+                made, seconds, (cells, corrected) = learn_from(
+                    Biologist(target.dataset, target.pool, taught),
+                    reviewed,
+                    stated=labels == "stated",
+                    audits=audits,
+                    seed=seed,
+                    steps=arguments.steps,
                 )
-                for labels in arguments.labels:
-                    taught = model
-                    for number in arguments.regions:
-                        biologist = Biologist(target.dataset, target.pool, taught)
-                        made, seconds, (cells, corrected) = learn_from(
-                            biologist,
-                            line[:number],
-                            stated=labels == "stated",
-                            seed=seed,
-                            steps=arguments.steps,
-                        )
-                        taught = made.model if arguments.in_turn else model
-                        after = count_all(made.model, keep)
-                        yield named | {
-                            "order": order + ", in turn" * arguments.in_turn,
-                            "labels": labels, "seed": seed, "regions": number,
-                            "cells": cells, "corrected": corrected,
-                            **score(made.model, target.dataset, target.test).row(),
-                            "helped": made.helped, "seconds": round(seconds, 1),
-                            "steps": made.model.record.training["steps"],
-                            "kept_before": _told(before), "kept_after": _told(after),
-                        }  # fmt: skip
+                taught = made.model if arguments.in_turn else model
+                after = count_all(made.model, keep)
+                calibration = made.model.calibration
+                yield named | {
+                    "order": order + ", in turn" * arguments.in_turn,
+                    "labels": labels, "seed": seed, "regions": number, "cells": cells,
+                    "corrected": corrected, "audits": len(audits),
+                    "kind": "" if calibration is None else calibration.kind,
+                    **score(made.model, target.dataset, target.test).row(),
+                    "helped": made.helped, "seconds": round(seconds, 1),
+                    "steps": made.model.record.training["steps"],
+                    "kept_before": _told(before), "kept_after": _told(after),
+                }  # fmt: skip
 
 
 def _told(errors: dict[str, float]) -> str:
@@ -190,6 +219,8 @@ def main() -> None:
     parser.add_argument("--start", action="append", default=[])
     parser.add_argument("--specialist", default="")
     parser.add_argument("--pool", type=Path)
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--audits", type=int, default=0)
     parser.add_argument("--in-turn", action="store_true")
     parser.add_argument("--from-nothing", type=float, default=0.0, metavar="MINUTES")
     parser.add_argument(

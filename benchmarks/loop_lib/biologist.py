@@ -61,9 +61,16 @@ class Biologist:
     _proposed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def review(
-        self, tiles: Sequence[Tile], folder: Path, *, stated: bool = False
+        self,
+        tiles: Sequence[Tile],
+        folder: Path,
+        *,
+        stated: bool = False,
+        audits: Sequence[Tile] = (),
     ) -> tuple[int, int]:
         """Write a data set folder of reviewed tiles, with all their dots or only their counts.
+
+        ``audits`` are reviewed to judge, and teach nothing.
 
         Returns
         -------
@@ -73,20 +80,19 @@ class Biologist:
         for part in ("images", "dots", "regions"):
             (folder / part).mkdir(parents=True)
         cells = corrected = 0
-        for stem in dict.fromkeys(tile.stem for tile in tiles):
+        kinds = [(tile, "reviewed") for tile in tiles] + [(tile, "audit") for tile in audits]
+        for stem in dict.fromkeys(tile.stem for tile, _ in kinds):
             sample = next(s for s in self.samples if s.stem == stem)
             (folder / "images" / sample.image.name).symlink_to(sample.image.resolve())
             truth = sample_dots(sample).yx
             regions, found = [], []
-            for tile in tiles:
+            for tile, kind in kinds:
                 if tile.stem != stem:
                     continue
                 polygon = polygon_of(tile.window)
                 own = truth[inside(truth, polygon)]
                 cells += len(own)
-                regions.append(
-                    Region(polygon, "reviewed", stated=float(len(own)) if stated else None)
-                )
+                regions.append(Region(polygon, kind, stated=float(len(own)) if stated else None))
                 if not stated:
                     dots = self._corrected(sample, own, polygon)
                     corrected += int(np.isin(dots.state, ("added", "removed")).sum())

@@ -35,6 +35,8 @@ class Score:
         Number of images, mean absolute and mean signed error, mean true count.
     covered
         Images whose 95 % interval holds the true count.
+    half_width
+        Half of these intervals' mean width, in cells.
     by_base
         Images that the base counted.
     """
@@ -44,6 +46,7 @@ class Score:
     bias: float
     mean_count: float
     covered: int
+    half_width: float
     by_base: int
 
     def row(self) -> dict[str, float]:
@@ -53,13 +56,14 @@ class Score:
 
 def score(model: Model, dataset: Dataset, samples: Sequence[Sample]) -> Score:
     """Count whole images as a user would, with the data set's cell diameter."""
-    errors, truths, covered, by_base = [], [], 0, 0
+    errors, truths, widths, covered, by_base = [], [], [], 0, 0
     for sample in samples:
         pixels = select_pixels(read_image(sample.image), channel=dataset.channel)
         prediction = predict(model, pixels, diameter_px=dataset.diameter_px)
         truth = sample_count(sample)
         interval = intervals.of(prediction, 0.95)
         covered += interval.low - 0.5 <= truth <= interval.high + 0.5
+        widths.append(interval.high - interval.low)
         by_base += model.counting(prediction.appearance) is not model
         errors.append(prediction.count - truth)
         truths.append(truth)
@@ -69,6 +73,7 @@ def score(model: Model, dataset: Dataset, samples: Sequence[Sample]) -> Score:
         bias=float(np.mean(errors)),
         mean_count=float(np.mean(truths)),
         covered=covered,
+        half_width=float(np.mean(widths)) / 2,
         by_base=by_base,
     )
 
@@ -83,11 +88,12 @@ def learn_from(
     tiles: Sequence[Tile],
     *,
     stated: bool = False,
+    audits: Sequence[Tile] = (),
     seed: int = 0,
     fit: RegionFit | None = None,
     steps: int | None = None,
 ) -> tuple[FineTuned, float, tuple[int, int]]:
-    """Review tiles and learn from them.
+    """Review tiles and learn from them; ``audits`` only judge.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def learn_from(
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "reviewed"
         folder.mkdir()
-        work = biologist.review(tiles, folder, stated=stated)
+        work = biologist.review(tiles, folder, stated=stated, audits=audits)
         start = time.perf_counter()
         outcome = drain(
             iter_finetune(

@@ -59,7 +59,7 @@ BLIND = 0.1
 #: Power of the expected error, between every tile alike (0) and the largest errors first (1).
 TEMPER = 0.5
 #: What is in a tile that teaches half as much as a full one, as a share of the usual.
-LITTLE = 0.3
+LITTLE = 1.0
 #: By how much the error in an image is raised at most for what the image looks like.
 MOST_UNLIKE = 3.0
 #: Tiles over which the worth is summed at most; of more, some are taken evenly.
