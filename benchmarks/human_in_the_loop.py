@@ -9,8 +9,8 @@ r"""How many corrected regions a model needs to count what it has never seen.
 ``DATA`` holds data set folders with the parts ``train`` and ``val``. A simulated biologist reviews
 tiles of half of the target's ``train`` with its true dots; the model learns from them once, from
 the start, with its usual settings; whole images of the other half and of ``val`` are the test.
-``--audits`` reviews a random tile of each of so many other images, which only judge, and from
-which the child has its intervals. ``--in-turn`` learns round after round, each from the child
+``--audits`` reviews a random tile of each of at most so many other images, which only judge, and
+from which the child has its intervals. ``--in-turn`` learns round after round, each from the child
 before; ``--from-nothing`` trains new models of the same regions, from chance.
 
 ``--keep`` names sets on whose ``val`` the model is counted before and after. ``--pool`` writes the
@@ -47,9 +47,9 @@ from loop_lib.figures import draw, table
 from loop_lib.rounds import count_all, learn_from, new_from, score
 
 FIELDS = (
-    "target", "start", "order", "labels", "seed", "regions", "cells", "corrected", "n", "mae",
-    "bias", "mean_count", "covered", "half_width", "kind", "audits", "by_base", "helped",
-    "seconds", "steps", "kept_before", "kept_after",
+    "target", "start", "order", "labels", "share", "seed", "regions", "cells", "corrected", "n",
+    "mae", "bias", "mean_count", "with_interval", "covered", "mean_width", "kind", "audits",
+    "by_base", "helped", "seconds", "steps", "kept_before", "kept_after",
 )  # fmt: skip
 
 
@@ -118,7 +118,9 @@ def in_suggested_order(target: Target, candidates: Sequence[Candidate], most: in
 def to_audit(
     target: Target, tiles: Sequence[Tile], number: int, side: float, seed: int
 ) -> list[Tile]:
-    """Draw a tile of each of so many images of groups that teach nothing."""
+    """Draw a tile of each of at most so many images, of groups that teach nothing."""
+    if not number:
+        return []
     groups = {sample.stem: sample.group for sample in target.pool}
     taken = {groups[tile.stem] for tile in tiles}
     free: dict[str, Tile] = {}
@@ -143,7 +145,7 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
     if arguments.from_nothing:
         for seed in range(arguments.seeds):
-            line = in_random_order(target, arguments.side, seed)
+            line = in_random_order(target.drawn(arguments.share, seed), arguments.side, seed)
             for number in arguments.regions:
                 biologist = Biologist(target.dataset, target.pool, None)
                 made, seconds, (cells, _) = new_from(
@@ -151,7 +153,8 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 )
                 yield {
                     "target": arguments.target, "start": "nothing", "order": "random",
-                    "labels": "dots", "seed": seed, "regions": number, "cells": cells,
+                    "labels": "dots", "share": arguments.share, "seed": seed,
+                    "regions": number, "cells": cells,
                     **score(made.model, target.dataset, target.test).row(),
                     "seconds": round(seconds, 1), "steps": made.model.record.training["steps"],
                 }  # fmt: skip
@@ -193,7 +196,8 @@ def rows_of(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 calibration = made.model.calibration
                 yield named | {
                     "order": order + ", in turn" * arguments.in_turn,
-                    "labels": labels, "seed": seed, "regions": number, "cells": cells,
+                    "labels": labels, "share": arguments.share, "seed": seed,
+                    "regions": number, "cells": cells,
                     "corrected": corrected, "audits": len(audits),
                     "kind": "" if calibration is None else calibration.kind,
                     **score(made.model, target.dataset, target.test).row(),
@@ -240,7 +244,13 @@ def main() -> None:
         draw(arguments.data, arguments.plot)
         print(table(arguments.data))
         return
+    if unknown := set(arguments.orders) - {"random", "suggested"}:
+        parser.error(f"unknown order {sorted(unknown)[0]!r}; give random or suggested")
     fresh = not arguments.out.exists()
+    if not fresh and arguments.out.read_text(encoding="utf-8").splitlines()[:1] != [
+        ",".join(FIELDS)
+    ]:
+        parser.error(f"{arguments.out} has other columns; write into a new file")
     with arguments.out.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, restval="")
         if fresh:

@@ -208,7 +208,7 @@ def test_what_a_child_learned_from_is_read_as_it_was_written(folder, helped):
         # The audits decide, whatever the kept-back regions say.
         (True, {"p": 0.001}, 2, "It seems to have helped"),
         (True, {"p": 0.6, "audit_p": 0.001}, 9, "It helped"),
-        (None, {}, 0, "Nothing tells whether it helped"),
+        (None, {}, 0, "Nothing tells how well it counts"),
         # A model from nothing has no parent to be better than.
         (None, {"mae_after": 3.14}, 0, "It is off by 3.1 cells a region"),
         (None, {"mae_after": 3.14, "audit_mae_after": 4.0}, 2, "It is off by 4.0 cells a region"),

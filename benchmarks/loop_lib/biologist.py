@@ -75,7 +75,7 @@ class Biologist:
         Returns
         -------
         tuple of int
-            Cells in the tiles, and dots that had to be added or removed for them.
+            Cells in the tiles that teach, and dots that had to be added or removed for them.
         """
         for part in ("images", "dots", "regions"):
             (folder / part).mkdir(parents=True)
@@ -91,11 +91,12 @@ class Biologist:
                     continue
                 polygon = polygon_of(tile.window)
                 own = truth[inside(truth, polygon)]
-                cells += len(own)
+                cells += len(own) if kind == "reviewed" else 0
                 regions.append(Region(polygon, kind, stated=float(len(own)) if stated else None))
                 if not stated:
                     dots = self._corrected(sample, own, polygon)
-                    corrected += int(np.isin(dots.state, ("added", "removed")).sum())
+                    changed = int(np.isin(dots.state, ("added", "removed")).sum())
+                    corrected += changed if kind == "reviewed" else 0
                     found.append(dots)
             write_dots(folder / "dots" / f"{stem}.csv", _joined(found))
             write_regions(folder / "regions" / f"{stem}.geojson", regions)

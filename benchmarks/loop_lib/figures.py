@@ -66,12 +66,12 @@ def table(csv: Path) -> str:
             continue
         before = float(own[own["regions"].astype(str) == "0"]["mae"].iloc[0])
         for (order, labels), part in own[own["order"] != ""].groupby(["order", "labels"]):
-            part = part.astype({"regions": int, "mae": float, "covered": int, "n": int})
+            part = part.astype({"regions": int, "mae": float, "covered": int, "with_interval": int})
             mean = part.groupby("regions")["mae"].mean()
             shown = [
                 f"{mean[n]:.1f} ({mean[n] / before:.0%})" if n in mean else "" for n in numbers
             ]
-            covered = f"{part['covered'].sum()} of {part['n'].sum()}"
+            covered = f"{part['covered'].sum()} of {part['with_interval'].sum()}"
             cells = [target, start, order, labels, f"{before:.1f}", *shown, covered]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

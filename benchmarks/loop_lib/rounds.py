@@ -33,10 +33,10 @@ class Score:
     ----------
     n, mae, bias, mean_count
         Number of images, mean absolute and mean signed error, mean true count.
-    covered
-        Images whose 95 % interval holds the true count.
-    half_width
-        Half of these intervals' mean width, in cells.
+    with_interval, covered
+        Images that have a 95 % interval, and those whose interval holds the true count.
+    mean_width
+        Of these intervals, in cells; NaN where there are none.
     by_base
         Images that the base counted.
     """
@@ -45,8 +45,9 @@ class Score:
     mae: float
     bias: float
     mean_count: float
+    with_interval: int
     covered: int
-    half_width: float
+    mean_width: float
     by_base: int
 
     def row(self) -> dict[str, float]:
@@ -63,7 +64,8 @@ def score(model: Model, dataset: Dataset, samples: Sequence[Sample]) -> Score:
         truth = sample_count(sample)
         interval = intervals.of(prediction, 0.95)
         covered += interval.low - 0.5 <= truth <= interval.high + 0.5
-        widths.append(interval.high - interval.low)
+        if np.isfinite(interval.high - interval.low):
+            widths.append(interval.high - interval.low)
         by_base += model.counting(prediction.appearance) is not model
         errors.append(prediction.count - truth)
         truths.append(truth)
@@ -72,8 +74,9 @@ def score(model: Model, dataset: Dataset, samples: Sequence[Sample]) -> Score:
         mae=float(np.mean(np.abs(errors))),
         bias=float(np.mean(errors)),
         mean_count=float(np.mean(truths)),
+        with_interval=len(widths),
         covered=covered,
-        half_width=float(np.mean(widths)) / 2,
+        mean_width=float(np.mean(widths)) if widths else float("nan"),
         by_base=by_base,
     )
 

@@ -84,7 +84,8 @@ def errors_of(learned: Learned) -> tuple[float | None, float] | None:
     """Mean absolute error of a region's count before and after, in cells.
 
     On the audited regions, which decide whether it helped, or else on the reviewed ones that
-    taught nothing; None where neither was there. A model from nothing has no error before.
+    taught nothing; None where neither was there. A model from nothing is compared with none,
+    and has no error before.
     """
     for kind in ("audit_mae", "mae"):
         before, after = (learned.metrics.get(f"{kind}_{when}") for when in ("before", "after"))

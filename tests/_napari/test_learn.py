@@ -177,8 +177,13 @@ def learn(fake, viewer, tally, open_learn, reviewed, until):
 def learnt(learn, click, until):
     """The widget with a new version that is to be decided on."""
     click(learn.run.run.button)
-    until(lambda: learn.learnt is not None and learn.outcome.examples.isVisible())
+    until(lambda: learn.learnt is not None and shown(learn) is not None)
     return learn
+
+
+def shown(learn):
+    """The place that is shown large."""
+    return learn.outcome.examples.view.example
 
 
 def names(box):
@@ -393,6 +398,31 @@ def test_before_and_after_are_shown(learnt, until):
     assert [button.isVisible() for button in outcome.examples.buttons] == [True] * 4
     assert not learnt.run.isVisible()
     assert not learnt.material.isVisible()
+
+
+def test_pictures_follow_the_words_a_turn_later(learnt, qtbot):
+    outcome, one = learnt.outcome, learnt.learnt
+    other = replace(one, tuned=replace(one.tuned, examples=(example(),)))
+    outcome.show_learnt(other)
+    assert outcome.verdict.isVisible()
+    assert not outcome.examples.isVisible()
+    assert shown(learnt) is None
+    qtbot.waitUntil(lambda: shown(learnt) is other.tuned.examples[0])
+    assert outcome.examples.isVisible()
+
+
+def test_pictures_of_what_was_discarded_do_not_follow(learnt, qtbot):
+    outcome, one = learnt.outcome, learnt.learnt
+    outcome.show_learnt(one)
+    outcome.clear()
+    qtbot.wait(50)
+    assert shown(learnt) is None
+    outcome.show_learnt(one)
+    outcome.clear()
+    other = replace(one, tuned=replace(one.tuned, examples=(example(),)))
+    outcome.show_learnt(other)
+    qtbot.waitUntil(lambda: shown(learnt) is not None)
+    assert shown(learnt) is other.tuned.examples[0]
 
 
 def test_each_fact_is_shown_once_on_a_line_of_its_own(learnt):

@@ -11,7 +11,7 @@ import pytest
 from celltally.errors import UserError
 from celltally.learn.audits import _helped
 from celltally.learn.data import read_dataset
-from celltally.learn.origins import UNKNOWN
+from celltally.learn.made_from import UNKNOWN
 from celltally.learn.seen import check_unseen, image_hash, image_hashes, is_among
 
 
@@ -57,4 +57,4 @@ def test_either_file_is_recognised(exported, tiny_model):
 )
 def test_origins_that_cannot_be_read_are_none(dataset_folder, made_from):
     found = read_dataset(dataset_folder(counts=[2], made_from=made_from))
-    assert [sample.origin for sample in found.samples] == [UNKNOWN]
+    assert [sample.made_from for sample in found.samples] == [UNKNOWN]

@@ -87,6 +87,15 @@ def test_tiles_in_doubt_come_first():
     assert suggest([*sure, apart], 1) == [apart]
 
 
+def test_a_full_tile_comes_before_emptier_ones_that_are_more_usual():
+    little = {"count": 5.0, "structure": 0.05}
+    usual = [candidate(f"{i}", features=np.array([0.0, 0.1 * i]), **little) for i in range(6)]
+    full = candidate("full", features=np.array([0.0, 0.55]), count=20.0, structure=0.2)
+    assert suggest([*usual, full], 1) == [full]
+    emptier = replace(full, **little)
+    assert suggest([*usual, emptier], 1) != [emptier]
+
+
 def test_strange_tiles_come_first_where_the_model_is_sure_of_everything():
     usual = [
         candidate("a", (0, i), features=np.array([0.0, i]), unsure=0.0, count=0.0) for i in range(3)

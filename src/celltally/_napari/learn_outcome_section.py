@@ -47,7 +47,8 @@ class OutcomeSection(Section):
         self.discard_button.clicked.connect(lambda: self.discarded.emit())
         self.problem = wrapped(name="learn_keep_problem", style=ATTENTION)
         self.examples = Examples()
-        self._pictured: Learnt | None = None
+        self.examples.setVisible(False)
+        self._waiting: Learnt | None = None
         # Pictures follow the words a turn later: together they would hold the window up.
         self._pictures = QTimer(self)
         self._pictures.setSingleShot(True)
@@ -77,15 +78,15 @@ class OutcomeSection(Section):
         self.name_edit.setText(learnt.name)
         self.name_edit.setCursorPosition(0)
         self.show_ready()
+        self.examples.show_examples(())
         self.setVisible(True)
-        self._pictured = learnt
+        self._waiting = learnt
         self._pictures.start(0)
 
     def _show_pictures(self) -> None:
-        if self._pictured is not None:
-            self.examples.show_examples(
-                self._pictured.tuned.examples, from_nothing=self._pictured.from_nothing
-            )
+        learnt, self._waiting = self._waiting, None
+        if learnt is not None:
+            self.examples.show_examples(learnt.tuned.examples, from_nothing=learnt.from_nothing)
 
     def show_ready(self, problem: str = "") -> None:
         """Let the user decide; or say why it could not be kept."""
@@ -102,7 +103,7 @@ class OutcomeSection(Section):
     def clear(self) -> None:
         """Show nothing, and hold no pictures."""
         self._pictures.stop()
-        self._pictured = None
+        self._waiting = None
         self.examples.show_examples(())
         self.setVisible(False)
 

@@ -17,7 +17,7 @@ import pandas as pd
 from celltally.errors import UserError
 from celltally.intervals import measure
 from celltally.io import read_dots, read_image, read_regions
-from celltally.learn.origins import UNKNOWN, Origin, origins_of
+from celltally.learn.made_from import UNKNOWN, MadeFrom, made_from
 from celltally.types import Dots, Grid, Prediction
 
 __all__ = [
@@ -64,7 +64,7 @@ class Sample:
         Images of one group are not independent and never divided.
     in_focus
         False for images that are known to be out of focus.
-    origin
+    made_from
         The file that the image was exported from (out of a project, say).
     """
 
@@ -76,12 +76,12 @@ class Sample:
     group: str = ""
     in_focus: bool = True
     regions: Path | None = None
-    origin: Origin = UNKNOWN
+    made_from: MadeFrom = UNKNOWN
 
     @property
     def name(self) -> str:
         """What the user calls the image: the name of the file that it was exported from, if any."""
-        return self.origin.name or self.image.name
+        return self.made_from.name or self.image.name
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
     in_focus = _pattern(meta, "in_focus_pattern", folder)
     groups = meta.get("groups")
     groups = groups if isinstance(groups, dict) else {}
-    origins = origins_of(meta)
+    origins = made_from(meta)
     samples, unlabelled = [], []
     unreviewed: list[str] = []
     for path in sorted(images_dir.iterdir()):
@@ -194,7 +194,7 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
                 group=f"{name}/{groups.get(path.stem) or _group(path.stem, pattern, count)}",
                 in_focus=re.search(in_focus, path.stem) is not None,
                 regions=outlines if outlined else None,
-                origin=origins.get(path.stem, UNKNOWN),
+                made_from=origins.get(path.stem, UNKNOWN),
             )
         )
     if unreviewed:
@@ -245,7 +245,7 @@ def sample_dots(sample: Sample, shape: tuple[int, int] | None = None) -> Dots:
         When the sample has only a count, or a dot lies outside an image of ``shape``.
     """
     if sample.dots is None:
-        raise UserError(f"{sample.image.name} has no dots, only a count; use a set with dots")
+        raise UserError(f"{sample.name} has no dots, only a count; use a set with dots")
     dots = read_dots(sample.dots)
     dots = dots[dots.state != "removed"]
     if shape is not None:

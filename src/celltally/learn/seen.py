@@ -23,7 +23,7 @@ def image_hash(sample: Sample) -> str:
 def image_hashes(samples: Iterable[Sample], others: Iterable[str] = ()) -> tuple[str, ...]:
     """Hashes of samples and those of others, sorted, each once.
 
-    Of samples that were exported from other files (``Sample.origin``) these files' as well:
+    Of samples that were exported from other files (``Sample.made_from``) these files' as well:
     it is the same image.
     """
     return tuple(sorted({*others, *(h for sample in samples for h in _own(sample))}))
@@ -35,7 +35,7 @@ def is_among(sample: Sample, hashes: Collection[str]) -> bool:
 
 
 def _own(sample: Sample) -> set[str]:
-    return {image_hash(sample), sample.origin.sha256[:DIGITS]} - {""}
+    return {image_hash(sample), sample.made_from.sha256[:DIGITS]} - {""}
 
 
 def check_unseen(pairs: Sequence[tuple[Dataset, Sample]], record: ModelRecord, use: str) -> None:

@@ -58,8 +58,8 @@ SAME_IMAGE = 0.7
 BLIND = 0.1
 #: Power of the expected error, between every tile alike (0) and the largest errors first (1).
 TEMPER = 0.5
-#: What is in a tile that teaches half as much as a full one, as a share of the usual.
-LITTLE = 1.0
+#: What is in a tile that teaches half of what the fullest could, as a share of the usual.
+LITTLE = 0.5
 #: By how much the error in an image is raised at most for what the image looks like.
 MOST_UNLIKE = 3.0
 #: Tiles over which the worth is summed at most; of more, some are taken evenly.
@@ -165,9 +165,12 @@ def _unlike(likeness: float) -> float:
 
 
 def _teaches(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-    """Return how much each tile teaches, 0 to 1: next to nothing where there is little to see."""
+    """Return how much each tile teaches, 0 to 1: next to nothing where there is nothing to see.
+
+    Two thirds where there is as much as usual: what a tile has taught is not all there was.
+    """
     much = _relative([one.count for one in candidates], none=0.0)
-    much += _relative([one.structure for one in candidates])
+    much = 0.5 * (much + _relative([one.structure for one in candidates]))
     return np.asarray(much / (LITTLE + much))
 
 

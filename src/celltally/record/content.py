@@ -112,7 +112,8 @@ class Learned:
     kept_back, audits
         Regions that judged: reviewed ones of images that taught nothing, and random ones.
     helped
-        Whether these are counted better than by the parent; None where nothing was kept back.
+        Whether these are counted better than by the parent; None where nothing judged, and for a
+        model from nothing, which is compared with none.
     metrics
         Figures, such as ``mae_before``, ``mae_after``, ``audit_mae_before``,
         ``audit_mae_after`` (mean absolute errors of a region's count), ``p``, ``audit_p``
@@ -148,11 +149,11 @@ class Learned:
     def verdict(self) -> str:
         """Say whether it helped, as firmly as the evidence is, without a full stop.
 
-        Of a model from nothing, which has no parent to be better than, how well it counts.
+        Of a model from nothing, which is compared with none, how well it counts.
         """
         if self.helped is None:
             after = self.metrics.get("audit_mae_after" if self.audits else "mae_after")
-            told = "Nothing tells whether it helped"
+            told = "Nothing tells how well it counts"
             return told if after is None else f"It is off by {after:.1f} cells a region"
         return _VERDICTS[self.helped, self.is_firm]
 

@@ -166,7 +166,7 @@ def test_audits_decide():
 @pytest.mark.parametrize(
     ("words", "start"),
     [
-        (lambda judges, plan: told(plan=plan), "Nothing tells whether it helped"),
+        (lambda judges, plan: told(plan=plan), "Nothing tells how well it counts"),
         (accuracy_in_words, "Nothing tells how well"),
     ],
 )

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["UNKNOWN", "Origin", "origins_of"]
+__all__ = ["UNKNOWN", "MadeFrom", "made_from"]
 
 
 @dataclass(frozen=True)
-class Origin:
+class MadeFrom:
     """The file that an image was exported from.
 
     Attributes
@@ -35,10 +35,10 @@ class Origin:
 
 
 #: Of an image that was not exported, or does not say from what.
-UNKNOWN = Origin()
+UNKNOWN = MadeFrom()
 
 
-def origins_of(meta: Mapping[str, Any]) -> dict[str, Origin]:
+def made_from(meta: Mapping[str, Any]) -> dict[str, MadeFrom]:
     """Files that images were exported from, by stem; what does not say so is left out.
 
     Parameters
@@ -46,24 +46,24 @@ def origins_of(meta: Mapping[str, Any]) -> dict[str, Origin]:
     meta
         The content of ``dataset.json``.
     """
-    made_from = meta.get("made_from")
-    planes = {
-        stem: origin
-        for stem, origin in (made_from.items() if isinstance(made_from, dict) else ())
-        if isinstance(origin, dict)
+    said = meta.get("made_from")
+    entries = {
+        stem: entry
+        for stem, entry in (said.items() if isinstance(said, dict) else ())
+        if isinstance(entry, dict)
     }
-    names = _names({stem: origin for stem, origin in planes.items() if _text(origin, "image")})
+    names = _names({stem: entry for stem, entry in entries.items() if _text(entry, "image")})
     return {
-        stem: Origin(names.get(stem, ""), _text(origin, "sha256"))
-        for stem, origin in planes.items()
+        stem: MadeFrom(names.get(stem, ""), _text(entry, "sha256"))
+        for stem, entry in entries.items()
     }
 
 
-def _names(planes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    several = Counter(map(_file, planes.values()))
+def _names(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    planes = Counter(map(_file, entries.values()))
     found = {
-        stem: _text(origin, "image") + (_plane(origin) if several[_file(origin)] > 1 else "")
-        for stem, origin in planes.items()
+        stem: _text(entry, "image") + (_plane(entry) if planes[_file(entry)] > 1 else "")
+        for stem, entry in entries.items()
     }
     alike, told = Counter(found.values()), Counter[str]()
     for stem, name in found.items():
@@ -73,14 +73,14 @@ def _names(planes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _text(origin: Mapping[str, Any], key: str) -> str:
-    value = origin.get(key)
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key)
     return value if isinstance(value, str) else ""
 
 
-def _file(origin: Mapping[str, Any]) -> tuple[str, str]:
-    return _text(origin, "image"), _text(origin, "sha256")
+def _file(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return _text(entry, "image"), _text(entry, "sha256")
 
 
-def _plane(origin: Mapping[str, Any]) -> str:
-    return f" (t {origin.get('t', 0)}, z {origin.get('z', 0)})"
+def _plane(entry: Mapping[str, Any]) -> str:
+    return f" (t {entry.get('t', 0)}, z {entry.get('z', 0)})"
