@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 import pandas as pd
@@ -22,6 +23,7 @@ def draw(csv: Path, png: Path) -> None:
     """Error of the count against corrected regions: a panel a target and start."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     rows = pd.read_csv(csv, keep_default_na=False)
     runs = rows[rows["order"] != "specialist"]
@@ -41,9 +43,13 @@ def draw(csv: Path, png: Path) -> None:
                 mfc="none" if labels == "stated" else None,
                 label=f"{order}, {'dots' if labels == 'dots' else 'stated counts'}",
             )  # fmt: skip
-        axis.axhline(0.4 * before, color="#d55e00", lw=0.8, ls=":")
-        axis.axhline(0.25 * before, color="#d55e00", lw=0.8, ls="--")
-        axis.set(title=f"{target}, from {start}", ylim=(0, None))
+        for left, line in ((0.4, ":"), (0.25, "--")):
+            axis.axhline(
+                left * before, color="#d55e00", lw=0.8, ls=line, label=f"{left:.0%} of the start's"
+            )
+        axis.set(ylim=(0, None))
+        axis.set_title("\n".join(wrap(f"{target}, from {start}", 36)), fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("corrected regions")
         axis.set_ylabel("mean absolute error (cells)")
         axis.legend(fontsize=7)
