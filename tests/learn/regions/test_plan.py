@@ -113,6 +113,7 @@ def test_numbers(reviewed_folder, reviewed_images, rectangle, write_dots):
         "regions": 1, "stated": 1, "excluded": 1, "dots": 3, "corrected": 3,
         "kept_back": 0, "audits": 1,
     }  # fmt: skip
+    assert plan.cells == 3 + 2  # dots, and what was stated
     ((image, rows),) = plan.judges()
     assert [(judge, region.kind) for judge, region in rows] == [("audit", "audit")]
     assert image is plan.teachers[0]

@@ -8,12 +8,14 @@ from celltally.learn.regions.verdict import accuracy_in_words, helped, verdict
 from celltally.record import Learned
 
 
-def plan_of(teachers=2, taught=3, kindly=(), groups=None):
+def plan_of(teachers=2, taught=3, kindly=(), groups=None, cells=50):
     images = [
         SimpleNamespace(sample=SimpleNamespace(group=str(i if groups is None else i % groups)))
         for i in range(teachers)
     ]
-    return SimpleNamespace(teachers=images, taught=["r"] * taught, kindly=frozenset(kindly))
+    return SimpleNamespace(
+        teachers=images, taught=["r"] * taught, kindly=frozenset(kindly), cells=cells
+    )
 
 
 PLAN = plan_of()
@@ -51,6 +53,16 @@ def test_one_region_is_not_all_of_them():
     plan = plan_of(1, 1)
     for said in (told(plan=plan), accuracy_in_words([], plan)):
         assert said[0].endswith("the only region was learned from.")
+
+
+@pytest.mark.parametrize("judges", [(), (BETTER,), (WORSE,)])
+def test_few_cells_say_little_of_the_level(judges):
+    for cells, words in ((49, "Only 49 cells taught it"), (1, "Only 1 cell taught it")):
+        plan = plan_of(cells=cells)
+        for said in (told(*judges, plan=plan), accuracy_in_words(judges, plan)):
+            assert sum(sentence.startswith(words) for sentence in said) == 1
+    for said in (told(*judges), accuracy_in_words(judges, PLAN)):
+        assert not any("taught it, which" in sentence for sentence in said)
 
 
 def test_two_images_are_no_evidence_that_it_helped():

@@ -64,6 +64,11 @@ class RegionPlan:
         """Regions that teach."""
         return [(image, region) for image in self.teachers for region in image.teaching]
 
+    @property
+    def cells(self) -> float:
+        """Cells that a person counted in the regions that teach, by dots or as a number."""
+        return sum(region_count(image, region) for image, region in self.taught)
+
     def windows(self, *, nominal_px: float, stride: int, multiple: int) -> list[Window]:
         """Windows of the regions that teach.
 

@@ -11,6 +11,10 @@ from celltally.record import Learned
 
 __all__ = ["accuracy_in_words", "helped", "verdict"]
 
+#: Of fewer cells the level of counts cannot be learned. (Four sparse regions of idcia, 35 cells
+#: in all, took counts from 10 % too high to 25 % too low in one draw.)
+FEWEST_CELLS = 50
+
 
 def helped(judges: Sequence[Compared]) -> bool | None:
     """Whether the new model counts what judges it better; None where nothing does."""
@@ -33,6 +37,7 @@ def verdict(learned: Learned, judges: Sequence[Compared], plan: RegionPlan) -> t
         return (
             f"{learned.verdict}: {_all_taught(plan)}",
             f"Review regions in {_where_else(plan)} images, or audit some, to be told.",
+            *_few_cells(plan),
         )
     told = [f"{learned.verdict}."]
     for one in judges:
@@ -51,6 +56,7 @@ def verdict(learned: Learned, judges: Sequence[Compared], plan: RegionPlan) -> t
         told.append(few)
     elif not learned.is_firm:
         told.append(_why_not_firm(decides, plan))
+    told += _few_cells(plan)
     if not learned.helped:
         told.append(
             "More regions would help, from images that differ, where the model is most wrong; and "
@@ -90,6 +96,17 @@ def _few(one: Compared) -> str:
     )
 
 
+def _few_cells(plan: RegionPlan) -> list[str]:
+    """Say that so few cells taught that the level of counts is known roughly."""
+    cells = round(plan.cells)
+    if cells >= FEWEST_CELLS:
+        return []
+    return [
+        f"Only {cells} cell{'s' * (cells != 1)} taught it, which say only roughly how many there "
+        "are elsewhere: review regions with more of them."
+    ]
+
+
 def _why_not_firm(one: Compared, plan: RegionPlan) -> str:
     if len(one.groups - plan.kindly) < FEWEST_JUDGES:
         why = "Some of these images taught it or chose when to stop, and judge kindly"
@@ -113,6 +130,7 @@ def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str
         return (
             f"Nothing tells how well it counts: {_all_taught(plan)}",
             f"Review regions in {_where_else(plan)} images, or audit some, to be told.",
+            *_few_cells(plan),
         )
     told = []
     for one in judges:
@@ -125,6 +143,7 @@ def accuracy_in_words(judges: Sequence[Compared], plan: RegionPlan) -> tuple[str
         )
     if few := _few(_deciding(judges)):
         told.append(few)
+    told += _few_cells(plan)
     told.append("More reviewed regions, from images that differ, make it better.")
     return tuple(told)
 
