@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from celltally.learn.regions.reviewed import iter_reviewed
@@ -27,7 +28,7 @@ def biologist(loop):
 
 @pytest.fixture
 def target(loop, dataset_folder, tmp_path):
-    """Sixteen images of eight groups, half of them to be reviewed, and two to be tested on."""
+    """Sixteen images of eight groups, half of them to be reviewed, and two of ``val``."""
     groups = {f"blobs-{i}": f"well {i // 2}" for i in range(16)}
     folder = tmp_path / "blobs"
     dataset_folder("blobs", [6] * 16, shape=(96, 96), folder=folder / "train", groups=groups)
@@ -50,7 +51,7 @@ def test_a_seed_draws_a_share_of_the_images(target):
     assert set(stems[0]) <= {sample.stem for sample in target.pool}
     assert draws[0].test == target.test
     assert len(target.drawn(0.1, 0).pool) == 4  # fewer would leave no other images to choose from
-    assert target.drawn(1.0, 3).pool == sorted(target.pool, key=list(target.pool).index)
+    assert list(target.drawn(1.0, 3).pool) == list(target.pool)
 
 
 def test_what_is_audited_lies_in_groups_that_teach_nothing(loop, biologist, target):
@@ -80,6 +81,28 @@ def test_audits_are_written_as_such(loop, biologist, target, tmp_path):
     cells, corrected = work[1]
     assert work[0] == work[1]  # what only judges is no teaching
     assert 0 < cells == corrected  # without a model all dots are added
+
+
+def test_the_table_tells_rounds_of_all_images_from_those_of_a_share(loop, tmp_path):
+    rows = [
+        {"start": "a", "order": "", "regions": 0, "mae": 20.0},
+        *({"start": "a", "share": share, "seed": seed, "mae": mae}
+          for share, seed, mae in ((1.0, 0, 10.0), (1.0, 1, 6.0), (0.5, 0, 4.0))),
+        {"start": "nothing", "share": 1.0, "mae": 7.0},
+    ]  # fmt: skip
+    usual = {"target": "t", "order": "random", "labels": "dots", "regions": 5, "n": 4}
+    counted = {"with_interval": 4, "covered": 3}
+    path = tmp_path / "loop.csv"
+    pd.DataFrame([usual | counted | row for row in rows], columns=loop.FIELDS).to_csv(
+        path, index=False
+    )
+    assert loop.table(path).splitlines()[2:] == [
+        "| t | a | random, of 50% of the images | dots | 20.0 | 4.0 (20%) | 3 of 4 |",
+        "| t | a | random | dots | 20.0 | 8.0 (40%) | 6 of 8 |",
+        "| t | nothing | random | dots |  | 7.0 | 3 of 4 |",
+    ]
+    loop.draw(path, tmp_path / "loop.png")
+    assert (tmp_path / "loop.png").stat().st_size > 1000
 
 
 def test_what_is_suggested_is_of_the_images_that_were_drawn(loop, target, tiny_model):

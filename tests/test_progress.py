@@ -1,6 +1,6 @@
 import pytest
 
-from celltally.progress import drain, relay
+from celltally.progress import drain, relay, standing
 from celltally.types import Progress
 
 
@@ -48,3 +48,9 @@ def test_a_relayed_job_tells_other_steps_and_returns_its_result():
         (7, 9, "image, tile 1"),
         (7, 9, "image, tile 2"),
     ]
+
+
+def test_the_bar_stands_still_while_a_job_runs_that_is_not_its_own():
+    told, here = [], Progress(7, 9, "learning")
+    assert drain(relay(job(2, []), standing(here)), told.append) == "result"
+    assert told == [here, here]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from textwrap import wrap
 
@@ -35,13 +37,13 @@ def draw(csv: Path, png: Path) -> None:
     )
     for axis, (target, start) in zip(axes.flat, panels, strict=False):
         own = runs[(runs["target"] == target) & (runs["start"] == start)]
-        before = float(own[own["regions"].astype(str) == "0"]["mae"].iloc[0])
-        for (order, labels), part in own[own["order"] != ""].groupby(["order", "labels"]):
+        before = _before(own)
+        for (order, labels, share), part in _runs(own):
             curve = part.astype({"regions": int, "mae": float}).groupby("regions")["mae"].mean()
             axis.plot(
                 [0, *curve.index], [before, *curve], MARKS[labels] + "-", color=COLOURS[order],
                 mfc="none" if labels == "stated" else None,
-                label=f"{order}, {'dots' if labels == 'dots' else 'stated counts'}",
+                label=f"{order}, {'dots' if labels == 'dots' else 'stated counts'}{_of(share)}",
             )  # fmt: skip
         for left, line in ((0.4, ":"), (0.25, "--")):
             axis.axhline(
@@ -70,14 +72,34 @@ def table(csv: Path) -> str:
             cells = [target, start, "trained on it", "", f"{float(one['mae']):.1f}"]
             lines.append("| " + " | ".join([*cells, *[""] * (len(numbers) + 1)]) + " |")
             continue
-        before = float(own[own["regions"].astype(str) == "0"]["mae"].iloc[0])
-        for (order, labels), part in own[own["order"] != ""].groupby(["order", "labels"]):
+        before = _before(own)
+        for (order, labels, share), part in _runs(own):
             part = part.astype({"regions": int, "mae": float, "covered": int, "with_interval": int})
             mean = part.groupby("regions")["mae"].mean()
-            shown = [
-                f"{mean[n]:.1f} ({mean[n] / before:.0%})" if n in mean else "" for n in numbers
-            ]
+            shown = [_left(mean[n], before) if n in mean else "" for n in numbers]
             covered = f"{part['covered'].sum()} of {part['with_interval'].sum()}"
-            cells = [target, start, order, labels, f"{before:.1f}", *shown, covered]
+            first = "" if isnan(before) else f"{before:.1f}"
+            cells = [target, start, order + _of(share), labels, first, *shown, covered]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _before(own: pd.DataFrame) -> float:
+    """Error of the start model; NaN for models from nothing."""
+    starts = own[own["regions"].astype(str) == "0"]["mae"]
+    return float(starts.iloc[0]) if len(starts) else float("nan")
+
+
+def _runs(own: pd.DataFrame) -> Iterator[tuple[tuple[str, str, float], pd.DataFrame]]:
+    """Rows that are alike but for their draw and number of regions."""
+    learned = own[own["order"] != ""].astype({"share": float})
+    for (order, labels, share), part in learned.groupby(["order", "labels", "share"]):
+        yield (str(order), str(labels), float(share)), part
+
+
+def _left(error: float, before: float) -> str:
+    return f"{error:.1f}" + ("" if isnan(before) else f" ({error / before:.0%})")
+
+
+def _of(share: float) -> str:
+    return "" if share == 1 else f", of {share:.0%} of the images"

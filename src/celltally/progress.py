@@ -33,6 +33,14 @@ def drain(
             on_progress(step)
 
 
+def standing(step: Progress) -> Callable[[Progress], Progress]:
+    """Tell ``relay`` to yield the same for every step of a job.
+
+    The bar does not move, but a cancelled job can end in between.
+    """
+    return lambda _: step
+
+
 def relay(
     job: Generator[Progress, None, Result], tell: Callable[[Progress], Progress]
 ) -> Generator[Progress, None, Result]:

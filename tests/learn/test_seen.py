@@ -55,6 +55,6 @@ def test_either_file_is_recognised(exported, tiny_model):
 @pytest.mark.parametrize(
     "made_from", [None, 3, {"blobs-0": "a.tif"}, {"blobs-0": {"image": 3, "sha256": 5}}]
 )
-def test_origins_that_cannot_be_read_are_none(dataset_folder, made_from):
+def test_what_it_was_made_from_is_not_known_where_it_cannot_be_read(dataset_folder, made_from):
     found = read_dataset(dataset_folder(counts=[2], made_from=made_from))
     assert [sample.made_from for sample in found.samples] == [UNKNOWN]

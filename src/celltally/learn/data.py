@@ -168,7 +168,7 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
     in_focus = _pattern(meta, "in_focus_pattern", folder)
     groups = meta.get("groups")
     groups = groups if isinstance(groups, dict) else {}
-    origins = made_from(meta)
+    exported = made_from(meta)
     samples, unlabelled = [], []
     unreviewed: list[str] = []
     for path in sorted(images_dir.iterdir()):
@@ -194,7 +194,7 @@ def read_dataset(folder: str | Path, *, partly: bool = False) -> Dataset:
                 group=f"{name}/{groups.get(path.stem) or _group(path.stem, pattern, count)}",
                 in_focus=re.search(in_focus, path.stem) is not None,
                 regions=outlines if outlined else None,
-                made_from=origins.get(path.stem, UNKNOWN),
+                made_from=exported.get(path.stem, UNKNOWN),
             )
         )
     if unreviewed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from celltally.learn.outcome import Compared, Example, Judge, RegionCounts
 from celltally.learn.regions.reviewed import ReviewedImage, open_outline, region_count
 from celltally.model import Model
 from celltally.predict import iter_predict
-from celltally.progress import relay
+from celltally.progress import relay, standing
 from celltally.types import Prediction, Progress, Region
 
 __all__ = ["Judged", "compared", "examples_of", "iter_judge"]
@@ -79,8 +78,7 @@ def iter_judge(
         predictions = []
         for model in (before, after):
             job = iter_predict(model, pixels, diameter_px=diameter, device=device)
-            # Tiles do not move the bar, but let a cancelled job end between them.
-            predictions.append((yield from relay(job, partial(_same, step))))
+            predictions.append((yield from relay(job, standing(step))))
         dots = [dots_from_prediction(p).yx for p in predictions]
         sums = [region_sums(p) for p in predictions]
         for judge, region in regions:
@@ -97,10 +95,6 @@ def iter_judge(
             )  # fmt: skip
         yield Progress(done, len(images), "comparing")
     return found
-
-
-def _same(step: Progress, _: Progress) -> Progress:
-    return step
 
 
 def compared(judged: Sequence[Judged]) -> tuple[Compared, ...]:

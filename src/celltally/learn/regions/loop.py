@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from celltally.learn.augment import AUGMENTATIONS, Augmentation
 from celltally.learn.regions.batches import RegionBatch, RegionBatches, as_they_are
 from celltally.learn.regions.windows import Window
 from celltally.networks import CountingNetwork, all_but_variance, losses
-from celltally.progress import relay
+from celltally.progress import relay, standing
 from celltally.types import Progress
 
 __all__ = ["RegionFit", "iter_fit_regions", "iter_mean_loss", "region_loss"]
@@ -179,8 +178,7 @@ def iter_fit_regions(
         if kept_back and (step % every == 0 or step == total) and step > TIMED:
             job = iter_mean_loss(student, kept_back, config, device)
             with _Exchanged(chosen, mean):
-                # These do not move the bar, but let a cancelled job end in between.
-                score = yield from relay(job, partial(_same, Progress(step - 1, total, "learning")))
+                score = yield from relay(job, standing(Progress(step - 1, total, "learning")))
             values["val_loss"] = score
             judged.append((score, step, [m.clone() for m in mean]))
         yield Progress(step, total, "learning", values)
@@ -248,10 +246,6 @@ def iter_mean_loss(
         yield Progress(done, len(windows), "looking at what was kept back")
     network.train(was_training)
     return total / max(pixels, 1)
-
-
-def _same(step: Progress, _: Progress) -> Progress:
-    return step
 
 
 class _Exchanged:

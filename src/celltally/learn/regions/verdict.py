@@ -11,7 +11,7 @@ from celltally.record import Learned
 
 __all__ = ["accuracy_in_words", "helped", "verdict"]
 
-#: Of fewer cells the level of counts cannot be learned. (Four sparse regions of idcia, 35 cells
+#: Of fewer cells the level of counts cannot be learned. (Four sparse regions of idcia, 29 cells
 #: in all, took counts from 10 % too high to 25 % too low in one draw.)
 FEWEST_CELLS = 50
 
